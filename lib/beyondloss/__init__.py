@@ -1,0 +1,1 @@
+"""Beyond the Loss: methods, models and experiments of the book."""

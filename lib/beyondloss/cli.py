@@ -1,0 +1,279 @@
+"""The command `beyondloss`: what the book has, running and building it, and what became of the claims.
+
+Bad input gets one line and exit status 2 before any work starts; failed points or cells a summary and 1.
+Heavy imports stay inside the commands, so that `list` and `claims` answer at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from beyondloss import answers
+from beyondloss.experiment.errors import BadInput, Failed, choose
+from beyondloss.experiment.experiment import SCALES, duration
+
+if TYPE_CHECKING:
+    from beyondloss.experiment.sweep import VerifyReport
+
+app = typer.Typer(
+    help="Beyond the Loss, an executable research book.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+UsageError = typer.BadParameter.__base__  # click's own, or the one that newer versions of typer carry
+
+ChapterName = Annotated[str, typer.Argument(metavar="CHAPTER", help="number or name: 3, masked_diffusion")]
+Scale = Annotated[str, typer.Option(help=" | ".join(SCALES))]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Only = Annotated[str | None, typer.Option(help="one experiment, or several with commas between")]
+Engine = Annotated[str, typer.Option(help="local | ray")]
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+# What there is ---------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_chapters(as_json: Json = False) -> None:
+    """Chapters, their claims, and what they cost at each scale."""
+    rows = answers.chapters()
+    if as_json:
+        return print(json.dumps([{k: v for k, v in row.items() if k != "title"} for row in rows], indent=1))
+    for row in rows:
+        say(f"{row['chapter']:>2}  {row['slug']}: {row['title']}")
+        say(f"    experiments: {', '.join(row['experiments'])}; claims: {', '.join(row['claims'])}")
+        for scale, cost in row["cost"].items():
+            gpus = f", {cost['gpus']} GPU" if cost["gpus"] else ""
+            need = f"{duration(cost['seconds'])}, {cost['memory_gb']:g} GB{gpus}, {cost['hardware']}"
+            say(f"    {scale:<6} {need}")
+
+
+@app.command()
+def claims(
+    chapter: Annotated[
+        str | None, typer.Argument(metavar="[CHAPTER]", help="all chapters without it")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="quick and full without it")] = None,
+    as_json: Json = False,
+) -> None:
+    """Claims and their verdicts, from stored points; nothing is computed."""
+    rows = answers.claims(chapter, [choose("scale", scale, SCALES)] if scale else ["quick", "full"])
+    if as_json:
+        return print(json.dumps([{name: row[name] for name in answers.PRINTED} for row in rows], indent=1))
+    for row in rows:
+        say(f"{row['claim']:<5} {row['scale']:<6} {row['said']}")
+        say(f"             {row['statement']}")
+
+
+# Running ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    chapter: ChapterName,
+    scale: Scale = "quick",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="a setting, as a Python literal"),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="0:5, or a number of seeds")] = None,
+    only: Only = None,
+    engine: Engine = "local",
+    fresh: Annotated[bool, typer.Option("--fresh", help="compute points that are stored, too")] = False,
+    stored: Annotated[
+        bool,
+        typer.Option("--stored", help="compute what readers get from the store, too"),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="go on with less than the predicted need")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="write the points to data/results")] = False,
+) -> None:
+    """Measure a chapter's points, then execute its notebook from them."""
+    from beyondloss import catalogue
+    from beyondloss.experiment import Store
+    from beyondloss.page import build, notebook
+    from beyondloss.page.refresh import measure
+
+    found = catalogue.chapter(chapter)
+    names = only.split(",") if only else None
+    overrides = dict(map(_setting, settings or []))
+    cfg = found.preset(scale, only=names, seeds=seeds, overrides=overrides)
+    choose("engine", engine, ["local", "ray"])
+    source = build.checkout() / "notebooks" / f"{found.name}.ipynb"
+    given = {"scale": scale, "only": names, "seeds": seeds, "engine": engine, "overrides": overrides}
+    notebook.check_parameters(notebook.read(source), given)
+    if engine == "local":  # what a cluster has, the cluster knows
+        cfg.check_resources(force, stored=stored or fresh)
+    say(repr(cfg))
+    dear = stored or (force and scale == "full")
+    measure(cfg, engine=engine, fresh=fresh, compute_stored=dear, force=force, progress=True)
+    if publish:
+        say(f"published: {Store(found.slug, scale).publish(found.at(scale))}")
+    target = build.executed_path(source, scale)
+    say(f"{source.stem} ({scale}): executing")
+    notebook.execute(source, target, given)
+    say(f"{source.stem} ({scale}): executed, {target}")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`steps=200` as ("steps", 200); a value that is no Python literal is taken as a word."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise BadInput(f"--set takes NAME=VALUE, not {text!r}")
+    try:
+        return name.strip(), ast.literal_eval(value.strip())
+    except (SyntaxError, ValueError):
+        return name.strip(), value.strip()
+
+
+@app.command()
+def verify(
+    chapter: ChapterName,
+    scale: Scale = "quick",
+    only: Only = None,
+    share: Annotated[float, typer.Option(help="share of the points to compute again")] = 0.1,
+    seed: Annotated[int, typer.Option(help="which points are drawn")] = 0,
+) -> None:
+    """Compute some of the stored points again and compare; where all agree, the rest count as current."""
+    from beyondloss import catalogue
+
+    if not 0 < share <= 1:
+        raise BadInput(f"--share is a number above 0 and at most 1, not {share:g}")
+    cfg = catalogue.chapter(chapter).preset(scale, only=only.split(",") if only else None)
+    from beyondloss.experiment import verify as verify_plan
+
+    reports = [verify_plan(plan, share=share, seed=seed) for plan in cfg.computed]
+    for report in reports:
+        _tell(report)
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+def _tell(report: VerifyReport) -> None:
+    agree = "all agree" if report.ok else f"{len(report.disagreements)} numbers differ"
+    restamped = f", {report.restamped} points counted as current again" if report.restamped else ""
+    name = f"{report.experiment} ({report.scale})"
+    say(f"{name}: {report.checked} of {report.stored} points measured again, {agree}{restamped}")
+    for point, metric, stored, measured in report.disagreements:
+        say(f"  {metric}: stored {stored}, measured {measured}, at {point}")
+
+
+# Building --------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def build(
+    scale: Scale = "quick",
+    force: Annotated[bool, typer.Option("--force", help="execute and render what is current, too")] = False,
+) -> None:
+    """Execute the chapters that are out of date and render the site."""
+    from beyondloss.page import build as pages
+
+    index = pages.build(scale, force=force, say=say)
+    say(f"The book is at {index}")
+
+
+@app.command()
+def notebooks(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="only say what is out of date; exit status 1 if any"),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="execute current ones, too")] = False,
+) -> None:
+    """Refresh what is committed and was made: quick-scale outputs, results, generated parts of pages."""
+    from beyondloss.page import refresh
+
+    stale = refresh.stale(force)
+    for path, reasons in stale.items():
+        say(f"{path}: out of date ({', '.join(reasons)})")
+    if check and stale:
+        raise typer.Exit(1)
+    if not check:
+        refresh.refresh(force, say)
+
+
+@app.command()
+def serve(
+    scale: Scale = "quick",
+    port: Annotated[int, typer.Option(help="0 takes a free one")] = 8000,
+) -> None:
+    """Show the built site on this machine."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    from beyondloss.page.build import site_path
+
+    site = site_path(choose("scale", scale, SCALES))
+    if not (site / "index.html").is_file():
+        raise BadInput(f"no site at scale {scale} yet: make it with `beyondloss build --scale {scale}`")
+    try:
+        server = ThreadingHTTPServer(
+            ("127.0.0.1", port), partial(SimpleHTTPRequestHandler, directory=str(site))
+        )
+    except OSError as error:
+        raise BadInput(f"port {port} is not free ({error.strerror}); name another with --port") from error
+    say(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+    server.serve_forever()
+
+
+@app.command()
+def lab(
+    chapter: Annotated[str | None, typer.Argument(metavar="[CHAPTER]")] = None,
+) -> None:
+    """Open JupyterLab on the notebooks."""
+    import os
+
+    from beyondloss import catalogue
+    from beyondloss.page.build import checkout
+
+    here = checkout() / "notebooks"
+    page = [str(here / f"{catalogue.chapter(chapter).name}.ipynb")] if chapter else []
+    os.execv(
+        sys.executable,
+        [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            f"--ServerApp.root_dir={here.parent}",
+            *page,
+        ],
+    )
+
+
+# Starting --------------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    try:
+        status = app(arguments, prog_name="beyondloss", standalone_mode=False)
+    except BadInput as error:
+        status = _complain(error, 2)
+    except UsageError as error:
+        status = _complain(f"{error.format_message()} See: beyondloss --help", 2)
+    except Failed as failure:
+        status = _complain(failure, 1)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    if status == 130:
+        _complain("stopped; what was finished is kept", status)
+    sys.exit(status or 0)
+
+
+def _complain(what: object, status: int) -> int:
+    print(f"beyondloss: {what}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Makers of tasks and loaders of sets; each returns a frozen dataclass of tensors with its origin and licence."""
+
+from beyondloss.data.hub import HubError
+from beyondloss.data.text import (
+    Answered,
+    Conversations,
+    TokenStream,
+    conversations,
+    python_documentation,
+    wikitext,
+)
+
+__all__ = [
+    "Answered",
+    "Conversations",
+    "HubError",
+    "TokenStream",
+    "conversations",
+    "python_documentation",
+    "wikitext",
+]

@@ -1,0 +1,162 @@
+"""A chapter: one paper, its experiments and claims, and the parameters of one run of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from beyondloss.experiment.errors import choose
+from beyondloss.experiment.experiment import SCALES, Experiment, Plan, duration
+from beyondloss.experiment.resources import Cost
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from beyondloss.experiment.claims import Claim
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The paper that a chapter is about."""
+
+    title: str
+    authors: str
+    arxiv: str
+    year: int
+    venue: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Chapter:
+    """One paper: its experiments and its claims."""
+
+    number: int
+    slug: str
+    title: str
+    paper: Paper
+    experiments: tuple[Experiment, ...]
+    claims: "tuple[Claim, ...]" = ()
+
+    def __post_init__(self):
+        for claim in self.claims:
+            if claim.experiment:
+                self.experiment(claim.experiment)
+
+    @property
+    def name(self) -> str:
+        """Name of the notebook, "03_masked_diffusion"."""
+        return f"{self.number:02d}_{self.slug}"
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment called `name`. BadInput if there is none."""
+        known = {e.name: e for e in self.experiments}
+        return known[choose(f"experiment of {self.name}", name, known)]
+
+    def at(self, scale: str) -> list[Experiment]:
+        """The experiments that have a preset at `scale`."""
+        return [e for e in self.experiments if scale in e.presets]
+
+    def reader_cost(self, scale: str) -> Cost:
+        """Predicted cost of what a reader computes at `scale`, from an empty store."""
+        return self.preset(scale).cost
+
+    def preset(
+        self,
+        scale: str,
+        *,
+        only: str | Sequence[str] | None = None,
+        seeds: Any = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> "Config":
+        """Resolve the parameters of a chapter before any work starts. Raises BadInput naming what is wrong.
+
+        only: name or names of the experiments to compute; of the others the table has what is stored.
+        seeds, overrides: as in `Experiment.plan`, for the computed experiments. An override is called `field`, for
+            all of them that have it, or `experiment.field`. An experiment without a preset at `scale` is left out.
+        """
+        choose("scale", scale, SCALES)
+        known = {e.name: e for e in self.at(scale)}
+        names = known if only is None else [only] if isinstance(only, str) else only
+        kind = f"experiment of {self.name} at scale {scale}"
+        computed = [known[choose(kind, name, known)] for name in names]
+        asked = _asked(computed, overrides or {})
+        plans = {}
+        for e in known.values():
+            chosen = e.name in asked
+            plan = e.plan(scale, seeds=seeds, overrides=asked[e.name]) if chosen else e.plan(scale)
+            plans[e.name] = replace(plan, compute=chosen)
+        return Config(self, scale, plans)
+
+
+def _asked(computed: list[Experiment], overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Experiment -> field -> value, from keys `field` and `experiment.field`."""
+    having = {e.name: [f.name for f in fields(e.point)] for e in computed}
+    asked: dict[str, dict[str, Any]] = {name: {} for name in having}
+    for key, value in overrides.items():
+        name, dot, parameter = key.rpartition(".")
+        if dot:
+            choose(f"parameter of {choose('experiment', name, having)}", parameter, having[name])
+        else:
+            choose("parameter", parameter, sorted({p for known in having.values() for p in known}))
+        for e in [name] if dot else [e for e in having if parameter in having[e]]:
+            asked[e][parameter] = value
+    return asked
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """Resolved parameters of a chapter: one plan an experiment. Shows itself as a table."""
+
+    chapter: Chapter
+    scale: str
+    plans: Mapping[str, Plan]
+
+    def __getitem__(self, experiment: str) -> Plan:
+        return self.plans[choose("experiment", experiment, self.plans)]
+
+    @property
+    def computed(self) -> list[Plan]:
+        """Plans of the experiments that were asked for."""
+        return [plan for plan in self.plans.values() if plan.compute]
+
+    @property
+    def cost(self) -> Cost:
+        """Predicted cost of what is computed unless stored: times and disk add up, of the others the largest counts."""
+        return _total([plan.cost for plan in self.computed if not plan.stored])
+
+    def check_resources(self, force: bool = False, stored: bool = False) -> None:
+        """Raise NotEnough if this machine has less than predicted. `stored`: for the stored experiments as well."""
+        if not force:
+            cost = _total([plan.cost for plan in self.computed]) if stored else self.cost
+            cost.check(f"{self.chapter.name} at scale {self.scale!r}")
+
+    def table(self) -> "pd.DataFrame":
+        """One row an experiment: its settings, the number of its points, the predicted cost."""
+        import pandas as pd
+
+        columns = ["experiment", "settings", "size", "predicted time", "memory", "hardware"]
+        return pd.DataFrame([_row(name, plan) for name, plan in self.plans.items()], columns=columns)
+
+    def __repr__(self) -> str:
+        rows = self.table().itertuples(index=False, name=None)
+        lines = [f"{name}: {', '.join(map(str, rest))}\n  {settings}" for name, settings, *rest in rows]
+        return "\n".join([f"{self.chapter.name}, scale {self.scale}", *lines])
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html(index=False, border=0, justify="left")
+
+
+def _row(name: str, plan: Plan) -> list:
+    settings = "; ".join(f"{key} = {', '.join(map(repr, values))}" for key, values in plan.settings().items())
+    cost = plan.cost
+    time = duration(cost.seconds) + ("" if plan.compute and not plan.stored else " (stored)")
+    return [name, settings, f"{len(plan.grid)} points", time, f"{cost.memory_gb:g} GB", cost.hardware]
+
+
+def _total(costs: list[Cost]) -> Cost:
+    return Cost(
+        seconds=sum(cost.seconds for cost in costs),
+        memory_gb=max((cost.memory_gb for cost in costs), default=0),
+        gpus=max((cost.gpus for cost in costs), default=0),
+        disk_gb=sum(cost.disk_gb for cost in costs),
+        hardware=", ".join(dict.fromkeys(cost.hardware for cost in costs)),
+    )

@@ -1,0 +1,28 @@
+"""Where results lie: the committed files of a checkout, and the journal of points measured here."""
+
+import os
+from pathlib import Path
+
+
+def root() -> Path | None:
+    """Root of the book's checkout (`BEYONDLOSS_ROOT` overrides), None if the package lies elsewhere."""
+    if named := os.environ.get("BEYONDLOSS_ROOT"):
+        return Path(named).resolve()
+    source = Path(__file__).resolve().parents[2]
+    return source.parent if source.name == "lib" and (source.parent / "pyproject.toml").is_file() else None
+
+
+def published(slug: str, scale: str) -> Path | None:
+    """The committed results of one chapter at one scale, None without a checkout."""
+    return root() / "data" / "results" / slug / f"{scale}.json" if root() else None
+
+
+def journal() -> Path:
+    """Folder of the points measured on this machine: `BEYONDLOSS_STORE`, `.store` of the checkout or a cache."""
+    if named := os.environ.get("BEYONDLOSS_STORE"):
+        return Path(named).resolve()
+    if checkout := root():
+        return checkout / ".store"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("beyondloss")

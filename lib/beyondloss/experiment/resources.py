@@ -1,0 +1,63 @@
+"""What an experiment is predicted to take, and what this machine has."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from beyondloss.experiment import paths
+from beyondloss.experiment.errors import NotEnough
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one experiment is predicted to take at one scale, on `hardware`.
+
+    `gpus` is what one group of seeds holds at a time; the other numbers are for the whole experiment.
+    """
+
+    seconds: float | int
+    memory_gb: float | int = 1
+    gpus: int = 0
+    disk_gb: float | int = 0
+    hardware: str = "2 CPU cores"
+
+    def check(self, what: str) -> None:
+        """Raise NotEnough if this machine has less than `what` is predicted to need."""
+        here = Cost(0, memory_gb(), gpus_here() if self.gpus else 0, disk_gb())
+        if here.gpus < self.gpus or here.memory_gb < self.memory_gb or here.disk_gb < self.disk_gb:
+            raise NotEnough(
+                f"{what} is predicted to need {self._amounts()}; here are {here._amounts()}. Use the stored points, "
+                "a smaller scale or a larger machine, or go on with --force (force=True)."
+            )
+
+    def _amounts(self) -> str:
+        return f"{self.gpus} GPUs, {self.memory_gb:.3g} GB of memory and {self.disk_gb:.3g} GB of disk"
+
+
+def gpus_here() -> int:
+    """How many GPUs torch sees on this machine."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_gb() -> float:
+    """Memory of this machine, or of its container or batch job where that is less."""
+    import psutil
+
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text().strip() if limit.is_file() else "max"
+    total = psutil.virtual_memory().total
+    return (min(total, int(allowed)) if allowed.isdigit() else total) / 1e9
+
+
+def disk_gb() -> float:
+    """Free disk where the journal lies or will lie."""
+    folder = paths.journal()
+    return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free / 1e9

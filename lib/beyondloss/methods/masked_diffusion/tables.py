@@ -1,0 +1,226 @@
+"""From tables of points to what the figures of chapter 3 draw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from beyondloss.methods.masked_diffusion import language, theory, window
+from beyondloss.methods.masked_diffusion.claims import censored, rank_correlation
+from beyondloss.methods.masked_diffusion.masking import MaskRate
+
+__all__ = [
+    "against_uniform",
+    "clocks",
+    "curves",
+    "delays",
+    "entropy_by_arm",
+    "held_to_the_end",
+    "law_properties",
+    "learning_times",
+    "mass_between",
+    "nearest_windows",
+    "rank_correlation",
+    "rate_curves",
+    "samples",
+    "signal_share",
+    "train_and_held_out",
+]
+
+
+def signal_share(k: int, rate: MaskRate, weighted: bool) -> float:
+    """Share of the loss weight on a position of S' that falls on the signal regime (chapter 3, eq. md-share).
+
+    E[w t (1 - t)^k] / E[w t] with w = 1, or w = 1/t.
+    """
+    if weighted:
+        return rate.mean(lambda t: (1 - t) ** k)
+    return rate.mean(lambda t: t * (1 - t) ** k) / rate.mean(lambda t: t)
+
+
+def law_properties(k: int) -> pd.DataFrame:
+    """Signal mass and signal share of every arm of the window experiment."""
+    rows = []
+    for arm, (law, weighted) in window.laws(k).items():
+        rows.append(
+            {
+                "arm": arm,
+                "law": law.name,
+                "signal mass": theory.signal_mass(k, law),
+                "signal share": signal_share(k, law, weighted),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def learning_times(table: pd.DataFrame) -> pd.DataFrame:
+    """Steps to 90% (the budget where it was not reached) with the properties of each law."""
+    if table.empty:
+        return table
+    rows = table[["arm", "k", "lr", "seed"]].assign(
+        steps=censored(table, "steps_to_90"), reached=table["steps_to_90"].notna()
+    )
+    laws = pd.concat([law_properties(k).assign(k=k) for k in table["k"].unique()])
+    return rows.merge(laws, on=["arm", "k"])
+
+
+def curves(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """One row an evaluation: settings, `step`, and the curves `names`."""
+    keep = [c for c in ("arm", "objective", "samples", "weight_decay", "lr", "seed") if c in table]
+    long = table[[*keep, "step", *names]].explode(["step", *names], ignore_index=True)
+    return long.astype({name: float for name in ("step", *names)})
+
+
+def held_to_the_end(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Curves of `curves`, a run that ended early held at its last value up to the budget.
+
+    A run ends once it has learned; without this the mean over seeds would be that of the slow ones alone.
+    """
+    ends = [
+        row | {"step": row["step"] + [row["steps"]], name: row[name] + [row[name][-1]]}
+        if row["step"] and row["step"][-1] < row["steps"]
+        else row
+        for row in table.to_dict("records")
+    ]
+    long = curves(pd.DataFrame(ends, columns=table.columns), name)
+    grid = np.unique(long["step"])
+    settings = [c for c in long.columns if c not in ("step", name)]
+    filled = [
+        pd.DataFrame(
+            dict(zip(settings, key, strict=True))
+            | {"step": grid, name: np.interp(grid, run["step"], run[name])}
+        )
+        for key, run in long.groupby(settings, sort=False)
+    ]
+    return pd.concat(filled, ignore_index=True) if filled else long
+
+
+def rate_curves(table: pd.DataFrame) -> pd.DataFrame:
+    """CE(t): one row a point and mask rate."""
+    long = table[["arm", "lr", "seed", "cross_entropy"]].assign(rate=[list(language.RATES)] * len(table))
+    return long.explode(["rate", "cross_entropy"], ignore_index=True).astype(
+        {"rate": float, "cross_entropy": float}
+    )
+
+
+def train_and_held_out(table: pd.DataFrame) -> pd.DataFrame:
+    """Both accuracy curves of each run as `accuracy`, told apart by `strings`."""
+    kinds = {"train_accuracy": "sample", "held_out_accuracy": "held out"}
+    parts = [
+        held_to_the_end(table, name).rename(columns={name: "accuracy"}).assign(strings=strings)
+        for name, strings in kinds.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def clocks(times: pd.DataFrame) -> pd.DataFrame:
+    """Law by law at the smallest learning rate: mean steps to 90%, and their product with the signal share."""
+    if times.empty:
+        return times
+    slow = times[times["lr"] == times["lr"].min()]
+    mean = slow.groupby(["arm", "law", "signal mass", "signal share"], as_index=False)["steps"].mean()
+    return (
+        mean.assign(product=mean["signal share"] * mean["steps"])
+        .sort_values("steps", ignore_index=True)
+        .round(3)
+    )
+
+
+def mass_between(k: int, t0: float, t1: float) -> float:
+    """Signal mass of the window between two edges, whichever is the lower; of the point where they meet."""
+    if abs(t1 - t0) < 1e-9:
+        return float(theory.signal_density(k, t0))
+    return theory.window_signal_mass(k, min(t0, t1), max(t0, t1))
+
+
+MEASURED_WINDOWS = ("uniform", "window", "point", "low", "high")  # unweighted uniform laws, or a point
+
+
+@dataclass(frozen=True)
+class NearestWindows:
+    """For each pair of edges [t0, t1] of a grid the accuracy curve of the nearest trained window."""
+
+    step: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    names: np.ndarray
+
+
+def nearest_windows(table: pd.DataFrame, edges: np.ndarray) -> NearestWindows | None:
+    """Curves (mean over seeds, 95% band) at each arm's best learning rate; None without points."""
+    if table.empty:
+        return None
+    names = [arm for arm in MEASURED_WINDOWS if arm in set(table["arm"])]
+    k, step = int(table["k"].iloc[0]), np.linspace(0, table["steps"].max(), 41)
+    chosen = [window.laws(k)[name][0] for name in names]
+    ends = np.array([[law.quantile(np.array(u)) for u in (0.0, 1.0)] for law in chosen])
+    bands = np.stack([accuracy_band(at_best_lr(table, name), step) for name in names])
+    low, high = np.meshgrid(edges[:-1], edges[1:], indexing="ij")
+    wanted = np.stack([np.minimum(low, high), np.maximum(low, high)], axis=-1)
+    nearest = ((wanted[:, :, None] - ends) ** 2).sum(-1).argmin(-1)
+    titles = np.array([law.name for law in chosen])
+    return NearestWindows(step, *np.moveaxis(bands[nearest], 2, 0), titles[nearest])
+
+
+def at_best_lr(table: pd.DataFrame, arm: str) -> pd.DataFrame:
+    rows = table[table["arm"] == arm]
+    steps = rows.assign(steps_needed=censored(rows, "steps_to_90")).groupby("lr")["steps_needed"].mean()
+    return rows[rows["lr"] == steps.idxmin()]
+
+
+def accuracy_band(rows: pd.DataFrame, step: np.ndarray) -> np.ndarray:
+    """Mean of the accuracy over seeds and its 95% t band at `step`, of shape (3, step): mean, low, high."""
+    curves_of_seeds = np.stack(
+        [np.interp(step, [0, *s], [0.5, *a]) for s, a in zip(rows["step"], rows["accuracy"], strict=True)]
+    )
+    mean = curves_of_seeds.mean(0)
+    seeds = len(curves_of_seeds)
+    half = stdtrit(seeds - 1, 0.975) * curves_of_seeds.std(0, ddof=1) / seeds**0.5 if seeds > 1 else 0 * mean
+    return np.stack([mean, mean - half, np.minimum(mean + half, 1.0)])
+
+
+def delays(table: pd.DataFrame) -> pd.DataFrame:
+    """Without weight decay: how many seeds memorise and generalise, and the median steps of those that do."""
+    if table.empty:
+        return table
+    rows = table[table["weight_decay"] == 0]
+    groups = rows.groupby(["samples", "objective"], sort=False)
+    return groups.agg(
+        seeds=("seed", "size"),
+        memorised=("memorised_at", "count"),
+        at_step=("memorised_at", "median"),
+        generalised=("generalised_at", "count"),
+        at_step_=("generalised_at", "median"),
+        held_out=("final_held_out", "mean"),
+    ).reset_index()
+
+
+def against_uniform(table: pd.DataFrame) -> pd.DataFrame:
+    """CE(t) less that of [0, 1] of the same seed."""
+    curve = rate_curves(table)
+    base = curve[curve["arm"] == "[0, 1]"][["seed", "lr", "rate", "cross_entropy"]]
+    both = curve.merge(base, on=["seed", "lr", "rate"], suffixes=("", "_uniform"))
+    return both.assign(difference=both["cross_entropy"] - both["cross_entropy_uniform"])
+
+
+def samples(table: pd.DataFrame) -> tuple[list[str], list[int], list[int], np.ndarray]:
+    """Texts as they are denoised: laws, seeds, steps, and the texts [law, seed, step], at the lowest learning rate."""
+    rows = table[table["lr"] == table["lr"].min()].set_index(["arm", "seed"]).sort_index()
+    if rows.empty:
+        return ["none"], [0], [0], np.array([[[""]]])
+    arms, seeds = list(table["arm"].unique()), sorted(table["seed"].unique().tolist())
+    texts = np.array([[rows.loc[(arm, seed), "sample"] for seed in seeds] for arm in arms])
+    return arms, seeds, list(range(texts.shape[2])), texts
+
+
+def entropy_by_arm(table: pd.DataFrame, arms: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """CE(t) [law, rate], mean over seeds, at the lowest learning rate; zeros without points."""
+    rates = np.array(language.RATES)
+    if table.empty:
+        return rates, np.zeros((len(arms), len(rates)))
+    rows = table[table["lr"] == table["lr"].min()]
+    return rates, np.array(
+        [np.mean(rows.loc[rows["arm"] == arm, "cross_entropy"].tolist(), axis=0) for arm in arms]
+    )

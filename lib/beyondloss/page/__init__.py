@@ -1,0 +1,35 @@
+"""Pages: plot theme, explorer, source display, cards, notebooks and the site.
+
+What a chapter's notebook needs can be imported from here. It is loaded when it is asked for: the command line builds
+pages without drawing anything.
+"""
+
+from typing import Any
+
+__all__ = [
+    "PALETTE",
+    "Explorer",
+    "Marker",
+    "Panel",
+    "Readout",
+    "Series",
+    "Shade",
+    "Slider",
+    "claims_table",
+    "has_points",
+    "label_lines",
+    "published_table",
+    "run_card",
+    "show",
+    "use_theme",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # statements, not importlib: the digest of what a notebook depends on follows them
+    from . import cards, explorer, panels, source, theme
+
+    found = next(module for module in (panels, explorer, source, theme, cards) if hasattr(module, name))
+    return getattr(found, name)

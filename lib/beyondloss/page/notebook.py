@@ -1,0 +1,361 @@
+"""A chapter as a notebook: its parameters, its execution, its normal form, and the stamp that tells fresh
+outputs from old ones.
+
+Run as a program it prints a notebook's sources, which is what ``git diff`` shows (see ``make env``)::
+
+    python -m beyondloss.page.notebook --source notebooks/03_masked_diffusion.ipynb
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from beyondloss.experiment.digest import code_digest, sources
+from beyondloss.experiment.errors import BadInput, DamagedFile, Failed, choose
+from beyondloss.experiment.paths import root
+
+MAX_BYTES = 1_000_000  # of one committed notebook
+KERNEL = {
+    "display_name": "Python 3 (ipykernel)",
+    "language": "python",
+    "name": "python3",
+}
+KEPT_OF_A_CELL = ("tags", "mystnb")
+KEPT_OF_A_NOTEBOOK = ("beyondloss", "mystnb")
+UNSHOWN = (
+    ["experiment"],
+    ["page"],
+)  # parts of the package whose source no chapter shows
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class CellFailed(Failed):
+    """A cell raised. The message names notebook, cell and error, and ends with the kernel's traceback."""
+
+
+# Reading and writing ---------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> NotebookNode:
+    """The notebook at `path`, format 4. Raises DamagedFile with the way out when it is no valid notebook."""
+    if not path.is_file():
+        raise BadInput(f"no notebook at {path}")
+    try:
+        nb = nbformat.read(path, as_version=4)
+        nbformat.validate(nb)
+    except Exception as error:  # nbformat raises a dozen kinds, all of them meaning the same to a reader
+        first_line = str(error).strip().splitlines()[0]
+        raise DamagedFile(
+            f"{path} is not a readable notebook ({first_line}); restore it: git checkout -- {path}"
+        ) from error
+    return nb
+
+
+def write(nb: NotebookNode, path: Path) -> None:
+    """Write `nb` so that `path` holds either the old notebook or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    nbformat.write(nb, part)
+    os.replace(part, path)
+
+
+def source_text(nb: NotebookNode) -> str:
+    """What a person wrote: cell sources and tags in order, no outputs. The text that ``git diff`` compares."""
+    blocks = []
+    for cell in nb.cells:
+        tags = " ".join(cell.metadata.get("tags", []))
+        blocks.append(f"# %% [{cell.cell_type}] {tags}".rstrip() + f"\n{cell.source}\n")
+    return "\n".join(blocks)
+
+
+# Parameters ------------------------------------------------------------------------------------------------
+
+
+def parameters(nb: NotebookNode) -> dict[str, Any]:
+    """Names and default values of the cell tagged `parameters`; {} without such a cell.
+
+    Raises BadInput where the cell holds anything but literals: papermill does not derive.
+    """
+    cells = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
+    if not cells:
+        return {}
+    try:
+        assignments = [(line.targets[0].id, line.value) for line in ast.parse(cells[0].source).body]
+        return {name: ast.literal_eval(value) for name, value in assignments}
+    except (AttributeError, SyntaxError, ValueError) as error:
+        raise BadInput(f"the parameters cell holds more than `name = literal` lines: {error}") from error
+
+
+def check_parameters(nb: NotebookNode, given: Mapping[str, Any]) -> None:
+    """Raise BadInput, before any kernel starts, for a parameter the notebook lacks or a value of another type.
+
+    papermill itself only logs a warning about a misspelt name and runs with the default.
+    """
+    defaults = parameters(nb)
+    for name, value in given.items():
+        default = defaults[choose("parameter", name, defaults)]
+        if default is not None and type(value) is not type(default):
+            raise BadInput(
+                f"parameter {name} takes {type(default).__name__}, not {type(value).__name__} {value!r}"
+            )
+
+
+def changed(nb: NotebookNode, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `given` that differ from the notebook's own defaults: the ones that have to be injected."""
+    defaults = parameters(nb)
+    return {name: value for name, value in given.items() if value != defaults.get(name)}
+
+
+# Normal form -----------------------------------------------------------------------------------------------
+
+
+def normalise(nb: NotebookNode) -> NotebookNode:
+    """`nb`, in place, in the form that is committed: executing it again unchanged changes no line of it.
+
+    Goes: execution counts and times, papermill's notes, widget identifiers and states, progress bars, memory
+    addresses, versions of the kernel. Stays: sources, tags, the outputs, their pictures with a palette of colours.
+    """
+    kept = {key: nb.metadata[key] for key in KEPT_OF_A_NOTEBOOK if key in nb.metadata}
+    nb.metadata = NotebookNode(
+        kept, kernelspec=NotebookNode(KERNEL), language_info=NotebookNode(name="python")
+    )
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    seen: set[str] = set()
+    for cell in nb.cells:
+        _normalise_cell(cell)
+        cell.id = _stable_id(cell, seen)
+    return nb
+
+
+def _normalise_cell(cell: NotebookNode) -> None:
+    cell.metadata = NotebookNode(
+        {key: cell.metadata[key] for key in KEPT_OF_A_CELL if cell.metadata.get(key)}
+    )
+    if cell.cell_type == "code":
+        cell.execution_count = None
+        cell.outputs = _normalise_outputs(cell.outputs)
+
+
+def _stable_id(cell: NotebookNode, seen: set[str]) -> str:
+    """The cell's own identifier; where it has none, a copied one or papermill's, one made from its source."""
+    name = "" if _injected(cell) else cell.get("id", "")
+    if not name or name in seen:
+        digest = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        name = next(n for i in range(len(seen) + 1) if (n := f"{digest}-{i}" if i else digest) not in seen)
+    seen.add(name)
+    return name
+
+
+def _normalise_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Streams merged (the kernel cuts them by time), bars reduced to what they left, widgets to their picture."""
+    result: list[NotebookNode] = []
+    for output in outputs:
+        output.pop("execution_count", None)
+        if output.output_type == "execute_result":
+            output.execution_count = None
+        if output.output_type == "stream":
+            if result and result[-1].output_type == "stream" and result[-1].name == output.name:
+                result[-1].text += output.text
+                continue
+        elif "data" in output:
+            had_widget = output.data.pop(WIDGET, None) is not None
+            if had_widget and set(output.data) <= {"text/plain"}:
+                continue  # a control or a bar: nothing of it lives outside a kernel
+            output.metadata.pop(WIDGET, None)
+            _normalise_data(output.data)
+        result.append(output)
+    for output in result:
+        if output.output_type == "stream":
+            output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
+    return [output for output in result if output.output_type != "stream" or output.text.strip()]
+
+
+def _normalise_data(data: NotebookNode) -> None:
+    if "text/plain" in data:
+        data["text/plain"] = re.sub(r"\bat 0x[0-9a-f]{6,}", "at 0x0", data["text/plain"])
+    if "image/png" in data:
+        from beyondloss.page.pictures import small
+
+        data["image/png"] = small(data["image/png"])
+    if "text/html" in data:  # pandas' Styler draws a random name for each table
+        data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}(?=_|\b)", "T_table", data["text/html"])
+
+
+def check_size(path: Path) -> None:
+    """Raise BadInput when the notebook is larger than a committed one may be."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise BadInput(
+            f"{path.name} has {size:,} bytes, more than {MAX_BYTES:,}: draw fewer or simpler figures"
+        )
+
+
+# Freshness -------------------------------------------------------------------------------------------------
+
+
+def slug(path: Path) -> str:
+    """`masked_diffusion` of `notebooks/03_masked_diffusion.ipynb`."""
+    return re.sub(r"^\d+_", "", path.name.split(".")[0])
+
+
+def stamp(nb: NotebookNode, slug: str, given: Mapping[str, Any] | None = None) -> NotebookNode:
+    """What the outputs of `nb` depend on: its code cells, the library they import, the chapter's results, and
+    the parameters `given` to it.
+
+    Prose is not part of it, nor are comments in the code that moves points and makes pages: they change no output.
+    """
+    code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
+    return NotebookNode(
+        cells=_digest(code),
+        library=_library_digest("\n".join(code)),
+        results=_results_digest(slug),
+        parameters=NotebookNode(given or {}),
+    )
+
+
+def outdated(executed: NotebookNode, now: Mapping[str, Any]) -> list[str]:
+    """Which parts of the stamp `now` differ from the stamp in `executed`; empty when its outputs are current."""
+    then = executed.metadata.get("beyondloss", {})
+    return [part for part in now if then.get(part) != now[part]]
+
+
+def is_stale(path: Path) -> list[str]:
+    """Why the stored outputs of the notebook at `path` are older than what they come from; empty if they are not."""
+    nb = read(path)
+    return outdated(nb, stamp(nb, slug(path)))
+
+
+def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """`source` with the outputs, the stamp and the injected parameters of `executed`, whose code is the same.
+
+    Prose and tags are those of `source`: they may have changed since, and that made no output stale.
+    """
+    nb = copy.deepcopy(source)
+    nb.metadata["beyondloss"] = executed.metadata["beyondloss"]
+    run = [cell for cell in executed.cells if cell.cell_type == "code"]
+    cells = []
+    for cell in nb.cells:
+        cells.append(cell)
+        if cell.cell_type == "code":
+            cell.outputs = run.pop(0).outputs
+            if run and _injected(run[0]):
+                cells.append(run.pop(0))
+    nb.cells = cells
+    return normalise(nb)
+
+
+def _injected(cell: NotebookNode) -> bool:
+    return "injected-parameters" in cell.metadata.get("tags", [])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _library_digest(code: str) -> str:
+    """Digest of all of the package that `code` reaches, its scripts and style sheets too."""
+    parts: dict[str, str] = {}
+    for name in _imports(code):
+        try:
+            files = sources(name, exempt="")
+        except BadInput:  # a function or class: the module that it comes from is listed as well
+            continue
+        parts[name] = code_digest(name, exempt="")
+        # a chapter shows the source of its method, comments and all; of how a page is made it shows none
+        parts |= {
+            module: _sha(path) for module, path in files.items() if module.split(".")[1:2] not in UNSHOWN
+        }
+        for folder in {path.parent for path in files.values()}:
+            parts |= {p.name: _sha(p) for p in folder.iterdir() if p.suffix in (".mjs", ".css", ".json")}
+    return _digest(parts)
+
+
+def _results_digest(slug: str) -> str:
+    """Digest of the committed results of a chapter and of the numbers its paper published."""
+    checkout = root()
+    files = sorted((checkout / "data").rglob("*.json")) if checkout else []
+    return _digest({str(p.relative_to(checkout)): _sha(p) for p in files if slug in (p.parent.name, p.stem)})
+
+
+def _sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _imports(code: str) -> list[str]:
+    """Names in beyondloss that `code` imports, modules and what comes from them; magics left out."""
+    plain = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
+    names = set()
+    for node in ast.walk(ast.parse(plain)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return sorted(name for name in names if name.split(".")[0] == "beyondloss")
+
+
+# Execution -------------------------------------------------------------------------------------------------
+
+
+def execute(source: Path, target: Path, given: Mapping[str, Any] | None = None) -> NotebookNode:
+    """Run the notebook at `source` from top to bottom in a fresh kernel and write it, normal and stamped, to `target`.
+
+    While it runs the work lies in `….part.ipynb` beside `target`, so `target` is always whole. Parameters equal to
+    the notebook's defaults are not injected. Raises BadInput before a kernel starts, CellFailed when a cell fails
+    (the part file then holds everything up to that cell).
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    nb = read(source)
+    check_parameters(nb, given or {})
+    given = changed(nb, given or {})
+    mark = stamp(nb, slug(source), given)
+    target = target.resolve()
+    part = target.with_suffix(".part.ipynb")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            source.resolve(),
+            part,
+            parameters=given,
+            kernel_name=KERNEL["name"],
+            language=KERNEL["language"],
+            cwd=source.resolve().parent,  # as in JupyterLab, wherever the caller stands
+            progress_bar=sys.stderr.isatty(),
+            extra_arguments=["--log-level=CRITICAL"],  # else each kernel prints lines about itself
+        )
+    except PapermillExecutionError as error:
+        traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        message = f"{source.name}: cell {error.cell_index} failed with {error.ename}: {error.evalue}"
+        raise CellFailed(f"{message}\n{traceback}\nExecuted so far: {part}") from None
+    nb = normalise(read(part))
+    nb.metadata["beyondloss"] = mark
+    write(nb, target)
+    part.unlink()
+    return nb
+
+
+def main(arguments: list[str]) -> None:
+    """``--source FILE``: print the sources. Anything unreadable is printed as it is, so that a diff never fails."""
+    path = Path(arguments[-1])
+    try:
+        print(source_text(read(path)))
+    except BadInput:
+        print(path.read_text(errors="replace"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,188 @@
+"""One look for every figure of the book: dark ink on no ground, direct labels, colours that everybody can tell apart.
+
+Figures are drawn once, for a light page. The site's stylesheet inverts them where the page is dark
+(`invert(1) hue-rotate(180deg)`: lightness turns round, hue stays); `on_dark` is that filter, for what is not an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+INK = "#1f2530"
+FAINT = "#6b7280"
+
+# At least 3:1 against a white page and, inverted, against the dark one; at least 12 units of CIE Lab apart
+# for full colour vision and for protanopia, deuteranopia and tritanopia (tests/unit/test_page_theme.py).
+PALETTE = {
+    "blue": "#0b62b8",
+    "vermillion": "#d9590b",
+    "green": "#0a9c74",
+    "plum": "#8e2f78",
+    "brown": "#4d3808",
+    "sky": "#3f96db",
+    "grey": "#767c86",
+}
+COLOURS = tuple(PALETTE.values())
+
+DPI = 110
+
+_INVERSION = np.array(
+    [[-0.574, 1.430, 0.144], [0.426, 0.430, 0.144], [0.426, 1.430, -0.856]]
+)  # W3C: hue-rotate(180deg)
+
+
+def colour(name: str) -> str:
+    """The hex code of a palette name; a hex code is returned as it is. Raises ValueError for anything else."""
+    if name in PALETTE:
+        return PALETTE[name]
+    if name.startswith("#") and len(name) == 7:
+        return name.lower()
+    raise ValueError(f"unknown colour {name!r}: choose one of {', '.join(PALETTE)} or a code like '#0b62b8'")
+
+
+def on_dark(code: str) -> str:
+    """The colour that a figure's `code` ("#rrggbb") becomes on a dark page."""
+    rgb = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)])
+    inverted = np.clip(_INVERSION @ (255 - rgb), 0, 255).round().astype(int)
+    return "#" + "".join(f"{channel:02x}" for channel in inverted)
+
+
+def for_text(code: str) -> str:
+    """A colour with three tenths of ink, in which small text is readable. The explorer mixes its labels like this."""
+    mixed = [0.7 * int(code[i : i + 2], 16) + 0.3 * int(INK[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(channel):02x}" for channel in mixed)
+
+
+def rc() -> dict[str, object]:
+    """The settings of matplotlib that make the look."""
+    from cycler import cycler
+
+    return {
+        "figure.figsize": (6.4, 3.4),
+        "figure.dpi": DPI,
+        "savefig.dpi": DPI,
+        "figure.facecolor": "none",
+        "savefig.facecolor": "none",
+        "figure.constrained_layout.use": True,
+        "axes.facecolor": "none",
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "axes.labelsize": 10,
+        "axes.titlecolor": INK,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlepad": 10,
+        "axes.linewidth": 0.8,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": cycler(color=COLOURS),
+        "grid.color": INK,
+        "grid.alpha": 0.1,
+        "grid.linewidth": 0.8,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "xtick.major.size": 3.5,
+        "ytick.major.size": 0,
+        "text.color": INK,
+        "font.size": 10,
+        "lines.linewidth": 2,
+        "lines.solid_capstyle": "round",
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "image.cmap": "cividis",
+    }
+
+
+def use_theme() -> None:
+    """Draw every later figure of this process in the look of the book."""
+    import seaborn
+
+    seaborn.set_theme(style="ticks", palette=COLOURS, rc=rc())
+
+
+def spread(positions: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+    """Move `positions` as little as possible (least squares) until neighbours stand `gap` apart, in the same order.
+
+    The result keeps within [low, high] where there is room for it, and starts at `low` where there is not.
+    """
+    from scipy.optimize import isotonic_regression
+
+    positions = np.asarray(positions, dtype=float)
+    if not positions.size:
+        return positions
+    order = np.argsort(positions, kind="stable")
+    steps = gap * np.arange(positions.size)
+    # y_i - i·gap must not decrease: an isotonic regression, whose box constraint is a clip
+    inner = isotonic_regression(positions[order] - steps).x
+    result = np.empty_like(positions)
+    result[order] = np.clip(inner, low, max(low, high - steps[-1])) + steps
+    return result
+
+
+def label_lines(ax: Axes, *, fontsize: float = 9) -> None:
+    """Write each line's label at its right end in its own colour, none over another, instead of a legend.
+
+    Lines take the label that they were drawn with or, where the legend alone knows it (seaborn), the legend's text.
+    """
+    from matplotlib.colors import to_hex
+
+    ax.get_xlim(), ax.get_ylim()  # matplotlib settles its limits only when asked
+    named = _named_lines(ax)
+    if ax.get_legend() is not None:
+        ax.get_legend().remove()
+    to_fraction = (ax.transData - ax.transAxes).transform
+    ends = [to_fraction(_last_point(line)) for line, _ in named]
+    line_height = 1.25 * fontsize / (ax.get_position().height * ax.figure.get_figheight() * 72)
+    heights = spread([height for _, height in ends], line_height)
+    for (line, label), (right, _), height in zip(named, ends, heights, strict=True):
+        ax.annotate(
+            label,
+            xy=(right, height),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=fontsize,
+            color=for_text(to_hex(line.get_color())),
+            annotation_clip=False,
+        )
+
+
+def _named_lines(ax: Axes) -> list[tuple[Line2D, str]]:
+    drawn = [
+        line for line in ax.get_lines() if len(line.get_xdata()) and np.isfinite(_last_point(line)).all()
+    ]
+    named = [(line, str(line.get_label())) for line in drawn if not str(line.get_label()).startswith("_")]
+    if named or ax.get_legend() is None:
+        return named
+    legend = ax.get_legend()
+    entries = zip(legend.legend_handles, legend.get_texts(), strict=True)
+    labels = {_look(handle): text.get_text() for handle, text in entries if hasattr(handle, "get_linestyle")}
+    return [(line, labels[_look(line)]) for line in drawn if _look(line) in labels]
+
+
+def _look(line: Line2D) -> tuple:
+    from matplotlib.colors import to_hex
+
+    return to_hex(line.get_color()), line.get_linestyle()
+
+
+def _last_point(line: Line2D) -> tuple[float, float]:
+    x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+    drawn = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    return (float(x[drawn[-1]]), float(y[drawn[-1]])) if drawn.size else (np.nan, np.nan)

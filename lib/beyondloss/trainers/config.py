@@ -1,0 +1,70 @@
+"""How a network is trained, whatever it is trained for."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from beyondloss.models import Ensemble
+
+CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("constant", "cosine", "linear"),
+    "precision": ("float32", "bfloat16"),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of the training loop. Raises ValueError naming a setting that cannot be."""
+
+    steps: int
+    lr: float  # of the first step after the warm-up
+    optimizer: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.99)
+    momentum: float = 0.9
+    weight_decay: float = 0.0  # of matrices, tables of embeddings included; norms and biases are left alone
+    schedule: str = "constant"
+    warmup: int = 0  # steps
+    clip: float = 1.0  # largest norm of a member's gradient; 0 leaves gradients as they are
+    accumulate: int = 1  # batches drawn and averaged a step
+    evaluate_every: int = 0  # steps; 0 evaluates after the last one only
+    checkpoint_every: int = 0  # steps; 0 writes none
+    compile: bool = False
+    precision: str = "float32"
+
+    def __post_init__(self):
+        for name, valid in CHOICES.items():
+            if getattr(self, name) not in valid:
+                raise ValueError(f"{name} must be one of {', '.join(valid)}, got {getattr(self, name)!r}")
+        for name in ("steps", "lr", "accumulate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup", "clip", "evaluate_every", "checkpoint_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+def make_optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:
+    """The configured optimizer of all trainable weights; weight decay falls on matrices alone."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+def lr_at(step: int, config: TrainConfig) -> float:
+    """Learning rate of a step: linear warm-up, then the schedule down to a tenth (cosine) or towards zero (linear)."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    factors = {
+        "constant": 1.0,
+        "cosine": 0.1 + 0.45 * (1 + math.cos(math.pi * progress)),
+        "linear": 1.0 - progress,
+    }
+    return config.lr * factors[config.schedule]

@@ -1,0 +1,59 @@
+"""Small stand-ins, written to disk and loaded by the code that loads the large ones."""
+
+import json
+import os
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any library of the hub is imported: no unit test has a network
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for a core spin
+
+SPECIAL = [
+    "<|startoftext|>",
+    "<|endoftext|>",
+    "<|mdm_mask|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+]
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer(tmp_path_factory):
+    """Folder of a tokenizer with a token a byte and LLaDA's special tokens: 262 tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(SPECIAL)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[1], pad_token=SPECIAL[1]
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh_dataset_cache(tmp_path, monkeypatch):
+    """Keep what `datasets` prepares out of the user's cache."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", str(tmp_path / "downloads"))
+
+
+@pytest.fixture
+def conversation_folder(tmp_path, fresh_dataset_cache):
+    """Folder of a data set of 60 sums as messages, the last row with a prompt too long for a small context."""
+    folder = tmp_path / "sums"
+    folder.mkdir()
+    sums = [(f"{a}+{b}?", f"{a + b}.") for a in range(6) for b in range(10)]
+    sums[-1] = ("long " * 100, "never")
+    rows = [
+        {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in sums
+    ]
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder

@@ -1,0 +1,104 @@
+"""What is installed is said in one place, and every other file agrees with it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = (ROOT / "constraints.txt").read_text().splitlines()
+PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*")
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """What the package needs, with the named extras and those that they take in."""
+    lines = list(PROJECT["dependencies"])
+    for extra in extras:
+        for line in PROJECT["optional-dependencies"][extra]:
+            own = Requirement(line)
+            lines += map(str, requirements(*own.extras)) if own.name == PROJECT["name"] else [line]
+    return [Requirement(line) for line in dict.fromkeys(lines)]
+
+
+def test_constraints_are_plain_pins_that_any_machine_can_read():
+    assert [line for line in PINS if not PIN.fullmatch(line)] == []
+    assert not [line for line in PINS if line.lower().startswith(("nvidia", "triton", "beyondloss"))]
+    names = [canonicalize_name(line.split("==")[0]) for line in PINS]
+    assert len(set(names)) == len(names)
+
+
+def test_every_dependency_is_pinned_within_its_bounds():
+    pins = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in PINS)}
+    for requirement in requirements("dev"):
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin, f"{requirement.name} has no line in constraints.txt"
+        assert Version(pin) in requirement.specifier, f"{requirement} excludes {pin}"
+
+
+def test_jupyter_book_is_the_one_that_reads_our_files():
+    assert Version(version("jupyter-book")) < Version("2")
+
+
+def test_environment_yml_adds_nothing_to_pyproject():
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert dependencies == [f"python{PROJECT['requires-python']}", "pip", {"pip": ["-e .[dev]"]}]
+
+
+def test_config_builds_with_what_is_installed():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert config["execute"]["execute_notebooks"] == "off"
+    for name in config["sphinx"]["config"]["extensions"]:
+        __import__(name)
+    for name in config["sphinx"]["config"]["html_css_files"]:
+        assert (ROOT / "book" / "_static" / name).is_file()
+
+
+def test_the_contents_list_every_chapter_and_nothing_that_is_missing():
+    toc = (ROOT / "_toc.yml").read_text()
+    listed = {entry["file"] for part in yaml.safe_load(toc)["parts"] for entry in part["chapters"]}
+    chapters = {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {entry for entry in listed if entry.startswith("notebooks/")} == chapters
+    assert all(
+        any((ROOT / entry).with_suffix(kind).is_file() for kind in (".md", ".ipynb")) for entry in listed
+    )
+
+
+def make(*arguments: str) -> str:
+    """What make would do, without doing it."""
+    command = ["make", "--dry-run", "--always-make", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_book_takes_the_scale_and_make_env_the_interpreter():
+    assert "beyondloss build --scale quick" in make("book")
+    assert "beyondloss build --scale full" in make("book", "SCALE=full")
+    assert f"{sys.executable} -c" in make("env", f"PYTHON={sys.executable}")
+
+
+@pytest.mark.parametrize("target", ["book", "test", "notebooks", "bench"])
+def test_make_installs_from_the_constraints_before_anything_else(target):
+    assert "pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'" in make(target)
+
+
+def test_git_shows_notebooks_by_their_sources():
+    assert "*.ipynb diff=ipynb" in (ROOT / ".gitattributes").read_text()
+    assert "git config diff.ipynb.textconv" in make("env")
+    assert "-m beyondloss.page.notebook --source" in make("env")
+
+
+def test_no_file_names_a_place_on_somebody_s_machine():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    places = re.compile(rb"/home/\w+/|/root/|/Users/\w+/|file:///|\bindex-url\b")
+    found = [name for name in listed.stdout.splitlines() if places.search((ROOT / name).read_bytes())]
+    assert [name for name in found if name != "tests/unit/test_environment.py"] == []

@@ -1,0 +1,47 @@
+"""`data/MANIFEST` against what is committed and what the loaders say of themselves."""
+
+import hashlib
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+from beyondloss.data import python_documentation, text
+from beyondloss.methods.masked_diffusion import llada
+
+DATA = Path(__file__).parents[2] / "data"
+MANIFEST = tomllib.loads((DATA / "MANIFEST").read_text())
+
+
+def test_every_file_is_listed_with_its_checksum():
+    files = {str(path.relative_to(DATA)) for path in DATA.rglob("*") if path.is_file()}
+    files = {name for name in files if name != "MANIFEST" and not name.startswith("results/")}
+    listed = {entry["name"]: entry["sha256"] for entry in MANIFEST["committed"]}
+    assert {name: hashlib.sha256((DATA / name).read_bytes()).hexdigest() for name in files} == listed
+
+
+def test_nothing_is_binary():
+    for path in DATA.rglob("*"):
+        assert path.is_dir() or "\0" not in path.read_text(encoding="utf-8")
+
+
+def test_entries_are_complete_and_agree_with_the_loaders():
+    entries = MANIFEST["committed"] + MANIFEST["loaded"]
+    assert all(entry["origin"] and entry["licence"] for entry in entries)
+    pinned = {
+        entry["origin"].split()[2].rstrip(","): entry.get("revision") for entry in MANIFEST["loaded"][1:]
+    }
+    assert pinned.items() >= dict([text.WIKITEXT, text.GPT2, llada.LLADA]).items()
+    data, entry = python_documentation(), MANIFEST["loaded"][0]
+    version = f"CPython {sys.version.split()[0]}"
+    assert entry["licence"] == data.licence
+    assert entry["sha256"].get(version, data.sha256) == data.sha256
+
+
+def test_published_numbers_say_where_they_come_from():
+    for file in (DATA / "published").glob("*.json"):
+        for name, table in json.loads(file.read_text()).items():
+            assert set(table) == {"title", "source", "columns", "rows"}, name
+            assert table["columns"][-1] == "source"
+            assert all(len(row) == len(table["columns"]) for row in table["rows"]), name
+            assert {row[-1] for row in table["rows"]} <= {"abstract", "reading notes", "paper"}, name

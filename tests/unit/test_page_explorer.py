@@ -1,0 +1,303 @@
+"""The explorer: shapes and functions over a grid, what the page gets, what the kernel answers."""
+
+import base64
+import io
+import json
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("agg")
+
+from beyondloss.page import explorer as module
+from beyondloss.page.explorer import Explorer
+from beyondloss.page.panels import Marker, Panel, Readout, Series, Shade, Slider
+
+X = np.linspace(0, 1, 5)
+K = Slider("k", "secret size k", [2, 3, 4], start=3)
+T = Slider("t", "window end", [0.1, 0.2, 0.3, 0.4], start=0.2, step=0.01, format=".2f")
+
+
+def density(k):
+    return (k + 1) * X * (1 - X) ** k
+
+
+def make(title="Signal mass", **changes):
+    curves = {
+        "series": [Series("density", X, density)],
+        "shades": [Shade("window", 0, lambda t: t)],
+        "markers": [Marker("best", lambda k: 1 / (k + 1))],
+        "readouts": [Readout("mass", lambda k, t: k * t, ".2f")],
+    }
+    panel = Panel("Density", "t", "density", **curves | changes)
+    return Explorer(title, [K, T], [panel], description="A density over t.")
+
+
+def drawn(figure, values=None):
+    """The data of an explorer by the name of its owner."""
+    return dict(
+        zip([datum.owner.split("'")[1] for datum in figure._grid.data], figure.at(values), strict=True)
+    )
+
+
+def embedded(figure):
+    """The JSON that the static page gets."""
+    page = figure._repr_mimebundle_()[0]["text/html"]
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+
+
+# Sliders -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_slider_starts_in_the_middle_and_knows_its_grid():
+    slider = Slider("k", "k", np.arange(1, 6))
+    assert slider.start == 3 and slider.values == (1, 2, 3, 4, 5)
+    assert slider.settle(4.4) == 4 and slider.settle(99) == 5
+
+
+def test_a_slider_with_a_step_stands_between_its_ends():
+    assert T.settle(0.234) == 0.234 and T.settle(-1) == 0.1
+    assert Slider("n", "n", [1, 5, 9], step=1).settle(6.0) == 6  # whole numbers stay whole
+
+
+def test_binary_dust_is_brushed_off():
+    assert Slider("t", "t", np.linspace(0, 0.9, 10)).values[3] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"values": []}, "has no values"),
+        ({"values": [1, 2], "start": 3}, "starts at 3"),
+        ({"values": ["a", "b"], "step": 1}, "not numbers"),
+    ],
+)
+def test_an_impossible_slider_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Slider("k", "k", **arguments)
+
+
+def test_a_slider_of_words_takes_no_other_word():
+    slider = Slider("w", "window", ["low", "high"])
+    with pytest.raises(ValueError, match="no value 'middle': choose one of low, high"):
+        slider.settle("middle")
+
+
+# Values over the grid ----------------------------------------------------------------------------------------------
+
+
+def test_a_function_is_computed_over_the_sliders_that_it_names():
+    figure = make()
+    assert drawn(figure)["best"] == 0.25
+    assert drawn(figure, {"k": 4})["best"] == 0.2
+    assert drawn(figure, {"k": 4, "t": 0.4})["mass"] == "1.60"
+    over = {datum.owner: [slider.name for slider in datum.over] for datum in figure._grid.data}
+    assert over["readout 'mass'"] == ["k", "t"] and over["series 'density'"] == ["k"]
+
+
+def test_arguments_with_a_default_are_no_sliders():
+    assert drawn(make(markers=[Marker("m", lambda k, scale=2: k * scale)]))["m"] == 6
+
+
+@pytest.mark.parametrize(
+    ("y", "over"),
+    [
+        (np.arange(60.0).reshape(3, 4, 5), None),
+        (np.arange(60.0).reshape(4, 3, 5).transpose(1, 0, 2), ("k", "t")),
+    ],
+)
+def test_an_array_has_one_leading_axis_a_slider(y, over):
+    figure = make(series=[Series("s", X, y, over=over)])
+    for i, k in enumerate(K.values):
+        for j, t in enumerate(T.values):
+            assert drawn(figure, {"k": k, "t": t})["s"] == y[i, j].tolist()
+
+
+def test_an_array_over_some_sliders_follows_their_order():
+    y = np.arange(60.0).reshape(4, 3, 5)
+    assert (
+        drawn(make(series=[Series("s", X, y, over=("t", "k"))]), {"k": 4, "t": 0.1})["s"] == y[0, 2].tolist()
+    )
+
+
+def test_a_constant_stays():
+    figure = make(series=[Series("s", X, X)], readouts=[Readout("n", 7, "g")])
+    assert drawn(figure, {"k": 2})["n"] == "7"
+
+
+def test_what_is_not_finite_is_a_gap():
+    figure = make(series=[Series("s", X, [0, np.nan, np.inf, 1, 2])], readouts=[Readout("n", np.nan)])
+    assert drawn(figure)["s"] == [0, None, None, 1, 2]
+    assert drawn(figure)["n"] == "–"
+
+
+def test_axes_stand_still_over_the_whole_grid():
+    panel = make().state["panels"][0]
+    assert panel["xRange"] == [0, 1]
+    assert panel["yRange"][0] == 0 and panel["yRange"][1] > max(density(2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"series": [Series("s", X, np.zeros((3, 5)))]}, r"series 's' has shape \(3, 5\).*k: 3, t: 4"),
+        ({"series": [Series("s", X, np.zeros((2, 5)), over=("k",))]}, r"leading axes \(k: 3\)"),
+        ({"series": [Series("s", X, [1, 2, 3])]}, "series 's': x, y and band differ in length"),
+        ({"series": [Series("s", X, X, band=(X, X[:2]))]}, "differ in length"),
+        ({"series": [Series("s", X, X, colour="bleu")]}, "unknown colour 'bleu'"),
+        ({"markers": [Marker("m", lambda q: q)]}, "marker 'm' depends on 'q'; the sliders are k, t"),
+        ({"shades": [Shade("w", [1, 2, 3], 4, over=("z",))]}, "shade 'w' depends on 'z'"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+def test_two_sliders_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="share a name"):
+        Explorer("twice", [K, K], [], description="")
+
+
+def test_too_much_data_is_refused_with_its_size_and_its_cause():
+    x = np.linspace(0, 1, 4000)
+    with pytest.raises(ValueError, match=r"'Big' holds \d{3} KB of data, more than 150 KB.*series 'wave'"):
+        make("Big", series=[Series("wave", x, lambda k, t: np.sin(x * k + t))])
+
+
+# The static page ---------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_give_the_same_output():
+    one, other = make()._repr_mimebundle_()[0], make()._repr_mimebundle_()[0]
+    one.pop("application/vnd.jupyter.widget-view+json"), other.pop("application/vnd.jupyter.widget-view+json")
+    assert one == other and set(one) == {"text/plain", "text/html", "image/png"}
+
+
+def test_the_page_asks_nobody_for_anything():
+    page = make()._repr_mimebundle_()[0]["text/html"]
+    assert set(re.findall(r"https?://[^\s\"'\\]+", page)) <= {"http://www.w3.org/2000/svg"}
+    assert "import(" in page and not re.search(r"\b(src|href)=\"(?!data:)", page)
+
+
+def test_the_anchor_comes_from_the_title():
+    assert make("Signal mass: k & t").id == "explorer-signal-mass-k-t"
+    assert 'id="explorer-signal-mass"' in make()._repr_mimebundle_()[0]["text/html"]
+
+
+def test_text_cannot_leave_its_place():
+    evil = "</script><script>alert(1)</script><!-- \" ' &"
+    figure = Explorer(evil, [K], [Panel.text(evil, evil, along="k")], description=evil)
+    page = figure._repr_mimebundle_()[0]["text/html"]
+    assert page.count("<script") == 2 and page.count("</script>") == 2 and "<!--" not in page
+    assert embedded(figure)["state"]["data"][0]["cells"] == [evil]
+
+
+def test_the_page_carries_the_module_and_a_small_state():
+    content = embedded(make())
+    assert content["module"] == module._MODULE and content["values"] == {"k": 3, "t": 0.2}
+    assert len(json.dumps(content["state"])) < 3000
+
+
+def test_sliders_snap_on_the_page_and_move_freely_in_the_kernel():
+    figure = make()
+    page = figure._repr_mimebundle_()[0]["text/html"]
+    assert 'name="t" min="0" max="3" step="1" value="1"' in page
+    assert 'name="t" min="0.1" max="0.4" step="0.01" value="0.2"' in figure.skeleton
+    assert 'name="k" min="0" max="2" step="1" value="1"' in figure.skeleton
+
+
+def test_everything_has_a_name_for_those_who_do_not_see_it():
+    page = make()._repr_mimebundle_()[0]["text/html"]
+    assert 'aria-label="secret size k" aria-valuetext="3"' in page
+    assert '<svg role="img" aria-label="Density: density against t"' in page
+    assert 'alt="A density over t."' in page and 'role="status"' in page
+
+
+def test_the_picture_is_small_and_has_no_ground():
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(base64.b64decode(make()._repr_mimebundle_()[0]["image/png"]))).convert(
+        "RGBA"
+    )
+    assert picture.getpixel((0, 0))[3] == 0 and picture.width <= 1000
+
+
+def test_the_line_of_text_has_no_address():
+    assert repr(make()) == "Explorer: Signal mass (secret size k: 2 to 4; window end: 0.10 to 0.40)"
+
+
+# The kernel --------------------------------------------------------------------------------------------------------
+
+
+def test_the_kernel_answers_off_the_grid():
+    figure = make()
+    figure.values = {"k": 4, "t": 0.3}
+    assert figure.frame == {}  # the grid knows
+    figure.values = {"t": 0.25}
+    assert figure.frame["values"] == {"k": 3, "t": 0.25} and figure.frame["texts"]["t"] == "0.25"
+    assert figure.frame["data"] == figure.at({"t": 0.25}) and drawn(figure, {"t": 0.25})["mass"] == "0.75"
+
+
+def test_arrays_answer_off_the_grid_with_their_nearest_point():
+    figure = make(readouts=[Readout("n", [1, 2, 3, 4], "g", over=("t",))])
+    assert drawn(figure, {"t": 0.28})["n"] == "3"
+
+
+def test_values_stay_where_sliders_can_stand():
+    figure = make()
+    figure.values = {"k": 100, "t": 9}
+    assert figure.values == {"k": 4, "t": 0.4}
+    with pytest.raises(ValueError, match="no slider 'z'; the sliders are k, t"):
+        figure.values = {"z": 1}
+
+
+def test_an_error_of_the_author_reaches_the_reader():
+    def fragile(t):
+        if t not in T.values:
+            raise ZeroDivisionError("not here")
+        return t
+
+    figure = make(markers=[Marker("m", fragile)])
+    figure.values = {"t": 0.25}
+    assert figure.frame["error"] == "ZeroDivisionError: not here"
+
+
+def test_controls_of_ipywidgets_move_with_the_explorer():
+    figure = make()
+    k, t = figure.controls().children
+    t.value = 0.37
+    assert figure.values["t"] == 0.37
+    figure.values = {**figure.values, "k": 2}
+    assert k.value == 2
+
+
+# The plain figure --------------------------------------------------------------------------------------------------
+
+
+def test_the_plain_figure_draws_the_setting():
+    figure = make().figure({"k": 4, "t": 0.25})
+    (ax,) = figure.axes
+    assert figure.get_suptitle() == "secret size k = 4, window end = 0.25"
+    assert np.allclose(ax.lines[0].get_ydata(), density(4), atol=1e-3)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["window", "best"]
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["mass 1.00", "density"]
+
+
+def test_every_kind_of_panel_has_a_plain_figure():
+    panels = [
+        Panel("p", x_log=True, y_log=True, series=[Series("s", X + 1, X + 1, band=(X + 1, X + 2), dots=True)],
+              markers=[Marker("m", 1.5, 1.5)]),
+        Panel.text("t", lambda k: "□" * k, along="k"),
+        Panel.heat("h", np.arange(18.0).reshape(3, 2, 3), ["a", "b"], [1, 2, 3], over=("k",), digits=0),
+    ]  # fmt: skip
+    figure = Explorer("All", [K], panels, description="").figure()
+    texts = [[text.get_text() for text in ax.texts if text.get_text()] for ax in figure.axes]
+    assert texts == [["s"], ["□□□"], [str(n) for n in range(6, 12)]]
+
+
+def test_a_text_panel_lights_up_along_a_slider_that_exists():
+    with pytest.raises(ValueError, match="depends on 'step'"):
+        Explorer("t", [K], [Panel.text("t", "x", along="step")], description="")

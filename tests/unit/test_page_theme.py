@@ -1,0 +1,143 @@
+"""The plot theme: colours that everybody tells apart, labels that do not cover each other."""
+
+from itertools import combinations
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import seaborn
+
+from beyondloss.page import theme
+
+LIGHT_PAGE, DARK_PAGE = "#ffffff", "#14181e"
+# Machado, Oliveira, Fernandes (2009), severity 1, on linear RGB
+VISION = {
+    "full": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_settings():
+    with matplotlib.rc_context():
+        yield
+    plt.close("all")
+
+
+def linear(code):
+    rgb = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other):
+    low, high = sorted(float(linear(code) @ [0.2126, 0.7152, 0.0722]) + 0.05 for code in (one, other))
+    return high / low
+
+
+def lab(code, vision):
+    xyz_of_rgb = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(xyz_of_rgb) @ np.clip(np.array(vision) @ linear(code), 0, 1) / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("name", theme.PALETTE)
+def test_every_colour_stands_out_on_both_pages(name):
+    assert contrast(theme.PALETTE[name], LIGHT_PAGE) >= 3
+    assert contrast(theme.on_dark(theme.PALETTE[name]), DARK_PAGE) >= 3
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_any_two_colours_differ_for_every_kind_of_sight(vision):
+    for one, other in combinations(theme.COLOURS, 2):
+        assert np.linalg.norm(lab(one, VISION[vision]) - lab(other, VISION[vision])) >= 12, (one, other)
+
+
+def test_text_is_readable_on_both_pages():
+    for ink in (theme.INK, theme.FAINT, *map(theme.for_text, theme.COLOURS)):
+        assert contrast(ink, LIGHT_PAGE) >= 4.5
+        assert contrast(theme.on_dark(ink), DARK_PAGE) >= 4.5
+
+
+def test_dark_inversion_turns_black_and_white_round_and_keeps_a_hue():
+    assert theme.on_dark("#000000") == "#ffffff"
+    assert theme.on_dark("#ffffff") == "#000000"
+    red, green, blue = (int(theme.on_dark("#d9590b")[i : i + 2], 16) for i in (1, 3, 5))
+    assert red > green > blue
+
+
+def test_colours_go_by_name_or_code():
+    assert theme.colour("blue") == theme.PALETTE["blue"]
+    assert theme.colour("#AABBCC") == "#aabbcc"
+    with pytest.raises(ValueError, match="unknown colour 'blu'.*vermillion"):
+        theme.colour("blu")
+
+
+def test_theme_draws_on_no_ground():
+    theme.use_theme()
+    figure, ax = plt.subplots()
+    assert figure.get_facecolor()[3] == 0 and ax.get_facecolor()[3] == 0
+    assert figure.dpi <= 110 and matplotlib.rcParams["savefig.dpi"] <= 110
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=12), st.floats(0.1, 5))
+def test_spread_keeps_the_order_and_the_gap(positions, gap):
+    placed = theme.spread(positions, gap)
+    order = np.argsort(positions, kind="stable")
+    assert (np.diff(placed[order]) >= gap - 1e-9).all()
+
+
+def test_spread_moves_nothing_without_need_and_shares_the_move():
+    assert theme.spread([0.0, 5.0], 1.0).tolist() == [0.0, 5.0]
+    assert theme.spread([2.0, 2.0], 1.0).tolist() == [1.5, 2.5]
+    assert theme.spread([], 1.0).tolist() == []
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=5))
+def test_spread_keeps_inside_while_there_is_room(positions):
+    placed = theme.spread(positions, 0.2, 0.0, 1.0)
+    assert placed.min() >= -1e-9 and placed.max() <= 1 + 1e-9
+
+
+def labels(ax):
+    ax.figure.canvas.draw()
+    return {text.get_text(): text.get_window_extent() for text in ax.texts}
+
+
+def test_lines_are_labelled_at_their_ends_without_overlap():
+    theme.use_theme()
+    _, ax = plt.subplots()
+    for i, name in enumerate(["alpha", "beta", "gamma"]):
+        ax.plot([0, 1, 2], [0, 1, 1 + i / 1000], label=name)
+    ax.plot([0, 2], [0, 0.2])  # without a name
+    ax.legend()
+    theme.label_lines(ax)
+    boxes = labels(ax)
+    assert set(boxes) == {"alpha", "beta", "gamma"} and ax.get_legend() is None
+    assert all(not one.overlaps(other) for one, other in combinations(boxes.values(), 2))
+    assert [text.get_color() for text in ax.texts] == [theme.for_text(c) for c in theme.COLOURS[:3]]
+
+
+def test_labels_of_seaborn_come_from_its_legend():
+    import pandas as pd
+
+    theme.use_theme()
+    table = pd.DataFrame({"step": [0, 1] * 2, "y": [0.0, 1.0, 0.0, 0.5], "kind": ["a", "a", "b", "b"]})
+    theme.label_lines(seaborn.lineplot(table, x="step", y="y", hue="kind"))
+    assert [text.get_text() for text in plt.gca().texts] == ["a", "b"]
+
+
+def test_a_line_that_ends_in_gaps_is_labelled_at_its_last_point():
+    _, ax = plt.subplots()
+    ax.plot([0, 1, 2], [0, 0.5, np.nan], label="short")
+    ax.plot([0, 1, 2], [np.nan] * 3, label="nothing")
+    theme.label_lines(ax)
+    assert list(labels(ax)) == ["short"]
