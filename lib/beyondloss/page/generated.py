@@ -52,7 +52,7 @@ def filled(page: Path, root: Path) -> str:
 def chapters_table(to_root: str) -> str:
     """One row a chapter: paper, and at each scale cost and verdicts."""
     lines = [
-        "| | Chapter | Paper | " + " | ".join(f"At {scale} scale" for scale in SHOWN) + " |",
+        "| No. | Chapter | Paper | " + " | ".join(f"At {scale} scale" for scale in SHOWN) + " |",
         "|---|---|---|" + "---|" * len(SHOWN),
     ]
     for chapter in catalogue.chapters():
@@ -64,7 +64,7 @@ def chapters_table(to_root: str) -> str:
 def contents_table(to_root: str) -> str:
     """The parts of the book with all their chapters, those that are not written yet too."""
     written = {chapter.number: chapter for chapter in catalogue.chapters()}
-    lines = ["| | Paper | Chapter |", "|---|---|---|"]
+    lines = ["| No. | Paper | Chapter |", "|---|---|---|"]
     for part in planned():
         lines.append(_row("", f"**{part['title']}**", ""))
         for chapter in part["chapter"]:
@@ -95,7 +95,7 @@ def summary(_to_root: str) -> str:
 def headlines_table(to_root: str) -> str:
     """One row a written chapter: the claim that matters most, as book/contents.toml names it, and its verdicts."""
     heads = {chapter["number"]: chapter.get("headline") for part in planned() for chapter in part["chapter"]}
-    lines = ["| | The claim that matters | " + " | ".join(map(str.title, SHOWN)) + " |"]
+    lines = ["| No. | The claim that matters | " + " | ".join(map(str.title, SHOWN)) + " |"]
     lines.append("|---|---|" + "---|" * len(SHOWN))
     for chapter in catalogue.chapters():
         known = {claim.id: i for i, claim in enumerate(chapter.claims)}

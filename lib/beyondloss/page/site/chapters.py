@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 import yaml
 
 from beyondloss.experiment import Chapter, Verdict
+from beyondloss.experiment.claims import DIRECTION, HELD, NOT_HELD, NOT_RUN
 from beyondloss.experiment.errors import BadInput
 from beyondloss.page import generated
 from beyondloss.page.site.figures import Figure
+
+ORDER = (HELD, DIRECTION, NOT_HELD, NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def _picture(figures: list[Figure]) -> str:
 
 def _verdicts(verdicts: list[Verdict]) -> str:
     by_verdict = defaultdict(list)
-    for verdict in verdicts:
+    for verdict in sorted(verdicts, key=lambda verdict: ORDER.index(verdict.verdict)):
         to = f"../book/claims.html#{generated.anchor(verdict.claim.id)}"
         by_verdict[verdict.verdict].append(f'<a href="{to}">{verdict.claim.id}</a>')
     chip = '<span class="bl-chip bl-{}">{}</span>'

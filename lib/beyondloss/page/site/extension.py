@@ -166,6 +166,12 @@ def read_docstring(app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any
     lines[:] = library.restructured(lines, app.beyondloss_labels) if lines else lines
 
 
+def read_signature(*given: Any) -> tuple[str | None, str | None]:
+    """A default that a dataclass makes anew, `<factory>`, is no Python: Sphinx would show the signature unread."""
+    *_, signature, returns = given
+    return signature and signature.replace("<factory>", "..."), returns
+
+
 def skip_member(_app: Sphinx, what: str, name: str, obj: Any, skip: bool, _options: Any) -> bool | None:
     """Constants without a word about them, and what a framework adds to a class, stand in no reference."""
     ours = callable(obj) or isinstance(obj, property | classmethod | staticmethod)
@@ -206,13 +212,13 @@ def _description(doctree: nodes.document) -> str:
 
 
 def finish_site(app: Sphinx, error: Exception | None) -> None:
-    """Once every page is written: lighten them, and list them."""
+    """Once every page is written: mend and list them."""
     if error or app.builder.format != "html":
         return
     out = Path(app.outdir)
     for path in out.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        path.write_text(finish.lighten(page), encoding="utf-8")
+        path.write_text(finish.mended(page), encoding="utf-8")
     if url := app.config.html_baseurl:
         pages = [f"{name}.html" for name in app.env.found_docs]
         (out / "sitemap.xml").write_text(finish.site_map(pages, url), encoding="utf-8")
@@ -224,6 +230,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", read_labels)
     app.connect("doctree-resolved", link_terms)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("autodoc-process-signature", read_signature)
     app.connect("autodoc-skip-member", skip_member)
     app.connect("html-page-context", tag_page, priority=900)
     app.connect("build-finished", finish_site)

@@ -16,11 +16,11 @@ from beyondloss.experiment import Chapter
 from beyondloss.experiment.digest import sources
 
 PACKAGES = {
-    "models": "networks, by their field names",
-    "trainers": "the training loop, and what it takes",
-    "data": "tasks and data sets",
-    "experiment": "presets, sweeps, the results store, claims",
-    "page": "explorers, cards and figures of a chapter",
+    "models": "Networks",
+    "trainers": "Training",
+    "data": "Tasks and data",
+    "experiment": "Experiments and claims",
+    "page": "Explorers, cards and figures",
 }
 HIDDEN = {"page": ("build", "generated", "refresh", "notebook", "benchmarks", "pictures", "figure_data", "site")}
 LABEL = re.compile(r"\b(eqs?\.|theorem|lemma|proposition|corollary|definition|section) ([a-z]+-[a-z0-9-]+)\b", re.IGNORECASE)
@@ -30,14 +30,15 @@ def pages() -> dict[str, str]:
     """File name -> Markdown of each page of the reference."""
     library = Path(__file__).parents[2]
     made = {}
-    for package, about in PACKAGES.items():
+    for package, title in PACKAGES.items():
         names = [name for name in _modules(library / package) if name not in HIDDEN.get(package, ())]
-        made[f"{package}.md"] = _page(f"beyondloss.{package}", about, names)
+        made[f"{package}.md"] = _page(title, f"`beyondloss.{package}`", f"beyondloss.{package}", names)
     for chapter in catalogue.chapters():
         method = library / "methods" / chapter.slug
         names = _modules(method) if method.is_dir() else []
-        about = f"chapter {chapter.number}, {{doc}}`../../notebooks/{chapter.name}`"
-        made[f"{chapter.slug}.md"] = _page(f"beyondloss.methods.{chapter.slug}", about, names)
+        package = f"beyondloss.methods.{chapter.slug}"
+        about = f"`{package}`, the methods of chapter {chapter.number}, {{doc}}`../../notebooks/{chapter.name}`"
+        made[f"{chapter.slug}.md"] = _page(f"Methods of chapter {chapter.number}", about, package, names)
     return made
 
 
@@ -54,10 +55,10 @@ def _modules(package: Path) -> list[str]:
     return [path.stem for path in files if not path.stem.startswith("_")]
 
 
-def _page(package: str, about: str, names: list[str]) -> str:
-    parts = [f"# `{package}`", f"{about[0].upper()}{about[1:]}."]
+def _page(title: str, about: str, package: str, names: list[str]) -> str:
+    parts = [f"# {title}", f"{about}."]
     for module in [f"{package}.{name}" for name in names] or [package]:
-        parts += [f"## `{module.removeprefix('beyondloss.')}`", *_used_in(module)]
+        parts += [f"## {module.rpartition('.')[2]}", *_used_in(module)]
         parts += [f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :undoc-members:\n```"]
     return "\n\n".join(parts) + "\n"
 

@@ -51,8 +51,8 @@ def print_book(site: Path, say: Callable[[str], None] = print) -> Path:
         raise BadInput("no site to print yet: make it with `beyondloss build`")
     pages = [name for name in pages_in_order(site) if not name.startswith(LEFT_OUT)]
     target = site.with_name(f"{site.name}-beyond-the-loss.pdf")
-    with sync_playwright() as playwright, _served(site) as address:
-        browser = _browser(playwright)
+    with sync_playwright() as playwright, served(site) as address:
+        browser = browser_of(playwright)
         numbers: dict[str, int] = {}
         for _ in range(2):
             (site / SHEET).write_text(one_sheet(site, pages, numbers), encoding="utf-8")
@@ -152,7 +152,7 @@ def _resolved(page: str, link: str) -> str:
 
 
 @contextmanager
-def _served(site: Path) -> Iterator[str]:
+def served(site: Path) -> Iterator[str]:
     class Silent(SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
             pass
@@ -164,7 +164,7 @@ def _served(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-def _browser(playwright: Any) -> Any:
+def browser_of(playwright: Any) -> Any:
     from playwright.sync_api import Error
 
     names = ("chromium", "chromium-browser", "google-chrome")

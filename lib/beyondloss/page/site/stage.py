@@ -84,6 +84,7 @@ def _dress_chapter(chapter: Chapter, nb: NotebookNode, here: Path, data: Path, s
             cell.outputs = [part for pair in pairs for part in pair if part]
             for output in cell.outputs:
                 _link_sources(output.get("data", {}))
+                _name_headings(output.get("data", {}))
     nb.cells[0].source = chapters.insert(
         nb.cells[0].source, chapters.opening(chapter, drawn, scale, place, here)
     )
@@ -124,3 +125,9 @@ def _link_sources(data: NotebookNode) -> None:
         return f'<span id="source-{name}"></span>Defined in {file} ({shown})'
 
     data["text/html"] = SHOWN.sub(linked, page)
+
+
+def _name_headings(data: NotebookNode) -> None:
+    """A heading of a pandas table over its index is empty: no heading, for who has the table read aloud."""
+    if "dataframe" in data.get("text/html", ""):
+        data["text/html"] = data["text/html"].replace("<th></th>", "<td></td>")
