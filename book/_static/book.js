@@ -91,10 +91,21 @@
     waiting = setTimeout(hide, 200);
   }
 
+  // ---- what scrolls sideways can be reached by keyboard ----------------------------------------------------------
+
+  function reach() {
+    document.querySelectorAll(".pst-scrollable-table-container, .bl-card, article div.math").forEach((box) => {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    });
+  }
+
   // ---- start -----------------------------------------------------------------------------------------------------
 
   document.querySelectorAll(".bl-figure code, .bl-cite pre").forEach(addCopyButton);
   document.body.append(preview);
+  window.addEventListener("resize", reach);
+  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
   if (matchMedia("(hover: hover)").matches && location.protocol !== "file:") {
     document.addEventListener("mouseover", (event) => {
       const link = event.target.closest?.(PREVIEWED);

@@ -50,7 +50,9 @@ class Server(SimpleHTTPRequestHandler):
 def pytest_generate_tests(metafunc):
     """`page_name`: every page of the site as it was built. `chapter`: the chapters among them."""
     folder = site_path(SCALE)
-    found = sorted(p.relative_to(folder).as_posix() for n in ("book", "notebooks") for p in (folder / n).rglob("*.html"))
+    found = sorted(
+        p.relative_to(folder).as_posix() for n in ("book", "notebooks") for p in (folder / n).rglob("*.html")
+    )
     if "page_name" in metafunc.fixturenames:
         metafunc.parametrize("page_name", [*found, "genindex.html", "search.html", "404.html"])
     if "chapter" in metafunc.fixturenames:

@@ -21,8 +21,12 @@ LOADED = """() => [...performance.getEntriesByType("navigation"), ...performance
 UNTYPESET = """() => [...document.querySelectorAll("article :is(span, div).math")]
   .filter((formula) => !formula.querySelector("mjx-container")).map((formula) => formula.textContent.slice(0, 60))"""
 HIDE_MORE_OF_THE_SAME = """() => {
-  for (const [kind, kept] of Object.entries({ "div.highlight": 4, "mjx-container": 4, "dl.py > dt": 12, "table.indextable li": 20 })) {
-    for (const more of [...document.querySelectorAll(kind)].slice(kept)) { more.style.display = "none"; more.dataset.hid = 1; }
+  const kept = { "div.highlight": 4, "mjx-container": 4, "dl.py > dt": 12, "table.indextable li": 20 };
+  for (const [kind, number] of Object.entries(kept)) {
+    for (const more of [...document.querySelectorAll(kind)].slice(number)) {
+      more.style.display = "none";
+      more.dataset.hid = 1;
+    }
   }
 }"""
 SHOW_AGAIN = """() => document.querySelectorAll("[data-hid]").forEach((more) => {
@@ -45,7 +49,9 @@ def test_a_page_is_sound(page_name, theme, visit, screenshots):
             problems.append(f"{weight:,} bytes")
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(400)  # the theme makes what now scrolls reachable by keyboard a moment later
+            page.wait_for_timeout(
+                400
+            )  # the theme makes what now scrolls reachable by keyboard a moment later
             if (excess := page.evaluate(WIDER)) > 0:
                 problems.append(f"{excess} pixels wider than {width}")
             problems += [f"{width}: {violation}" for violation in violations(page, theme, width)]
@@ -73,7 +79,11 @@ def violations(page, theme: str, width: int) -> list[str]:
 
 def axe(page, **options) -> list[dict]:
     # without `preload` it would ask for the style sheets again
-    return Axe().run(page, options={"resultTypes": ["violations"], "preload": False, **options}).response["violations"]
+    return (
+        Axe()
+        .run(page, options={"resultTypes": ["violations"], "preload": False, **options})
+        .response["violations"]
+    )
 
 
 def test_the_front_door_leads_to_the_title_page(browser, address):
@@ -121,7 +131,11 @@ class Links(HTMLParser):
 
 
 def test_every_link_and_anchor_of_the_site_resolves(site):
-    pages = {path: Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if "_static" not in path.parts}
+    pages = {
+        path: Links(path.read_text(encoding="utf-8"))
+        for path in site.rglob("*.html")
+        if "_static" not in path.parts
+    }
     lost = []
     for path, page in pages.items():
         for target in page.targets:
@@ -152,7 +166,10 @@ def test_a_theorem_leads_to_its_proof_and_its_check(visit, theorem):
     [
         ("Posterior", "notebooks/03_masked_diffusion.html#md-posterior"),  # a theorem
         ("cross-entropy", "book/glossary.html#term-cross-entropy"),  # a term
-        ("paired_interval", "book/api/experiment.html#beyondloss.experiment.claims.paired_interval"),  # a function
+        (
+            "paired_interval",
+            "book/api/experiment.html#beyondloss.experiment.claims.paired_interval",
+        ),  # a function
     ],
 )
 def test_search_finds(word, where, visit):
@@ -198,8 +215,13 @@ def test_a_chapter_opens_with_verdict_cost_figure_and_what_can_be_taken_away(cha
     with visit(chapter, permissions=["clipboard-read", "clipboard-write"]) as seen:
         opening = seen.page.locator(".bl-opening")
         assert opening.locator(".bl-chip").count() and "Cost" in opening.text_content()
-        assert opening.locator("figure img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
-        assert {"Notebook", "Data of the figures"} <= set(opening.locator(".bl-actions a").all_text_contents())
+        assert (
+            opening.locator("figure img").evaluate("image => image.decode().then(() => image.naturalWidth)")
+            > 300
+        )
+        assert {"Notebook", "Data of the figures"} <= set(
+            opening.locator(".bl-actions a").all_text_contents()
+        )
         opening.locator("summary").click()
         opening.locator(".bl-cite button").click()
         assert seen.page.evaluate("navigator.clipboard.readText()").count("@") >= 2
@@ -232,7 +254,9 @@ def test_explorers_are_reached_and_moved_by_keyboard_alone(chapter, visit):
         for explorer in explorers(seen):
             explorer.scroll_into_view_if_needed()
             explorer.evaluate("explorer => { explorer.tabIndex = -1; explorer.focus(); }")
-            explorer.page.wait_for_function("e => e.querySelector('.bl-panel :is(svg, pre, img, canvas)')", arg=explorer.element_handle())
+            explorer.page.wait_for_function(
+                "e => e.querySelector('.bl-panel :is(svg, pre, img, canvas)')", arg=explorer.element_handle()
+            )
             for slider in explorer.locator("input[type=range]").all():
                 seen.page.keyboard.press("Tab")
                 assert slider.evaluate("slider => slider === document.activeElement")
@@ -262,5 +286,9 @@ def test_a_setting_can_be_linked(chapter, visit):
     assert f"{name}=" in shared
     with visit(shared.split("/", 3)[3]) as seen:
         slider = explorers(seen)[0].locator("input[type=range]").first
-        seen.page.wait_for_function("([s, v]) => s.getAttribute('aria-valuetext') === v", arg=[slider.element_handle(), value])
-        assert seen.page.locator("div[id^='explorer-']").first.evaluate("e => Math.abs(e.getBoundingClientRect().top) < innerHeight")
+        seen.page.wait_for_function(
+            "([s, v]) => s.getAttribute('aria-valuetext') === v", arg=[slider.element_handle(), value]
+        )
+        assert seen.page.locator("div[id^='explorer-']").first.evaluate(
+            "e => Math.abs(e.getBoundingClientRect().top) < innerHeight"
+        )

@@ -183,7 +183,10 @@ def test_generated_parts_are_where_they_belong():
 
 def test_a_table_has_a_row_for_every_claim_and_every_chapter():
     claims = [claim.id for chapter in catalogue.chapters() for claim in chapter.claims]
-    assert re.findall(r'^\| <a href="#[\w-]+">([\d.]+[a-z]?)<', generated.findings_table(""), re.MULTILINE) == claims
+    assert (
+        re.findall(r'^\| <a href="#[\w-]+">([\d.]+[a-z]?)<', generated.findings_table(""), re.MULTILINE)
+        == claims
+    )
     contents = generated.contents_table("")
     assert re.findall(r"^\| (\d+) \|", contents, re.MULTILINE) == [str(n) for n in range(1, 11)]
     assert contents.count("*planned*") == 10 - len(catalogue.chapters())

@@ -29,7 +29,9 @@ def test_nothing_is_binary():
 def test_every_picture_of_the_checkout_is_listed_with_its_checksum_and_small():
     listed = {entry["name"]: entry for entry in MANIFEST["picture"]}
     root = DATA.parent
-    git = subprocess.run(["git", "ls-files", "*.png", "*.jpg", "*.pdf"], cwd=root, capture_output=True, text=True, check=False)
+    git = subprocess.run(
+        ["git", "ls-files", "*.png", "*.jpg", "*.pdf"], cwd=root, capture_output=True, text=True, check=False
+    )
     assert set(git.stdout.split()) <= set(listed)
     for name, entry in listed.items():
         picture = (root / name).read_bytes()

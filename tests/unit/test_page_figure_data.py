@@ -47,7 +47,9 @@ def test_names_of_seaborn_survive_the_labels_at_the_lines():
     assert {row["series"] for row in rows if row["mark"] == "band"} == {"a", "b"}
     band = next(row for row in rows if row["mark"] == "band" and row["series"] == "a" and row["x"] == "0")
     deviation = np.std([0, 4], ddof=1)
-    assert float(band["low"]) == pytest.approx(2 - deviation) and float(band["high"]) == pytest.approx(2 + deviation)
+    assert float(band["low"]) == pytest.approx(2 - deviation) and float(band["high"]) == pytest.approx(
+        2 + deviation
+    )
 
 
 def test_categories_have_their_names_and_panels_their_titles():

@@ -31,7 +31,9 @@ def nb():
     """A chapter of the toys with three figures."""
     return new_notebook(
         cells=[
-            new_markdown_cell("# Toys\n\n**The claim in one sentence.** Toys score.\n\nMore.\n\nAnd more.", id="t"),
+            new_markdown_cell(
+                "# Toys\n\n**The claim in one sentence.** Toys score.\n\nMore.\n\nAnd more.", id="t"
+            ),
             new_code_cell('table = sweep(cfg["toy"])\nmean = table.mean()', id="sweep"),
             drawn("plot(mean)", "first", csv="x,y\n1,2\n"),
             drawn("plot(1)", "second", tags=["opening"]),
@@ -43,7 +45,9 @@ def nb():
 @pytest.fixture
 def checkout(tmp_path):
     (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "references.bib").write_text("@misc{a,\n  eprint = {0000.00000}\n}\n\n@misc{b,\n  eprint = {1}\n}\n")
+    (tmp_path / "book" / "references.bib").write_text(
+        "@misc{a,\n  eprint = {0000.00000}\n}\n\n@misc{b,\n  eprint = {1}\n}\n"
+    )
     (tmp_path / "_config.yml").write_text('title: T\ncopyright: "2031"\n')
     return tmp_path
 
@@ -103,7 +107,9 @@ def test_data_of_a_heavy_explorer_leave_the_page():
     assert len(page) > LIMIT and len(short) < LIMIT
     traits = json.loads(re.search(r'application/json">(.*?)</script>', short, re.DOTALL)[1])
     assert traits["source"] == "../data/d.js" and traits["state"] is None
-    name, state = re.fullmatch(r'\(self\.explorerData \?\?= \{\}\)\["(.*?)"\] = (.*);\n', moved, re.DOTALL).groups()
+    name, state = re.fullmatch(
+        r'\(self\.explorerData \?\?= \{\}\)\["(.*?)"\] = (.*);\n', moved, re.DOTALL
+    ).groups()
     assert name == figure.id and json.loads(state) == json.loads(json.dumps(figure.state))
 
 
@@ -171,7 +177,10 @@ def test_colab_s_copy_installs_the_book_first(tmp_path):
     [
         ("Plain `code_` and *stars*, x_, |bar|.", "Plain \\ ``code_``\\  and \\*stars\\*, x\\_, \\|bar\\|."),
         ("See eq. md-mass and theorem nowhere-else.", "See eq. :eq:`md-mass` and theorem nowhere-else."),
-        ("A.\n\nlr: step size,\n    two lines.\nsteps: how many.", "A.\n\n- \\ ``lr``\\ : step size, two lines.\n\n- \\ ``steps``\\ : how many."),
+        (
+            "A.\n\nlr: step size,\n    two lines.\nsteps: how many.",
+            "A.\n\n- \\ ``lr``\\ : step size, two lines.\n\n- \\ ``steps``\\ : how many.",
+        ),
         ("So::\n\n    x = 1_", "So::\n\n    x = 1_"),
         ("Where $x_i$ is.", "Where \\ :math:`x_i`\\  is."),
     ],
@@ -192,7 +201,9 @@ def test_every_docstring_of_the_library_parses():
     for path in sorted(Path(library.__file__).parents[2].rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+                text := ast.get_docstring(node)
+            ):
                 lines = library.restructured(text.splitlines(), {})
                 document = publish_doctree("\n".join(lines), settings_overrides={"report_level": 5})
                 if "system_message" in document.pformat():
@@ -226,7 +237,9 @@ def test_defined_in_leads_to_the_reference_and_to_the_file():
 
 def test_the_feed_has_an_entry_a_version(tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    (tmp_path / "CHANGELOG.md").write_text("# C\n\n## [0.2.0] - unreleased\n\n- New & <b>.\n\n## [0.1.0] - 2031-02-03\n\n- Old.\n")
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# C\n\n## [0.2.0] - unreleased\n\n- New & <b>.\n\n## [0.1.0] - 2031-02-03\n\n- Old.\n"
+    )
     finish.feed(tmp_path / "CHANGELOG.md", tmp_path / "feed.xml", "https://example.org/b/")
     atom = "{http://www.w3.org/2005/Atom}"
     entries = ET.parse(tmp_path / "feed.xml").getroot().findall(f"{atom}entry")

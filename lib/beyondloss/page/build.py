@@ -24,7 +24,7 @@ from beyondloss.experiment.experiment import SCALES
 from beyondloss.experiment.paths import root
 from beyondloss.page import notebook
 from beyondloss.page.generated import filled
-from beyondloss.page.site.chapters import Place
+from beyondloss.page.site.chapters import NOWHERE, Place
 
 STAGED = ("_config.yml", "_toc.yml", "book")
 Say = Callable[[str], None]
@@ -101,7 +101,7 @@ def execute_chapters(sources: Iterable[Path], scale: str, force: bool = False, s
 # Rendering -------------------------------------------------------------------------------------------------
 
 
-def build(scale: str = "quick", force: bool = False, say: Say = print, place: Place = Place()) -> Path:
+def build(scale: str = "quick", force: bool = False, say: Say = print, place: Place = NOWHERE) -> Path:
     """Make the site of `scale`, to stand at `place`, where something of it has changed; return its index page.
 
     A site that fails to render leaves the one before it in place.
@@ -126,7 +126,7 @@ def build(scale: str = "quick", force: bool = False, say: Say = print, place: Pl
     return index
 
 
-def _stage(sources: list[Path], scale: str, place: Place = Place()) -> Path:
+def _stage(sources: list[Path], scale: str, place: Place = NOWHERE) -> Path:
     """Lay out what Sphinx reads: pages with their generated parts made anew, and the executed notebooks."""
     from beyondloss.page.site import stage as site_stage
 
@@ -172,14 +172,20 @@ def check_links(scale: str, say: Say = print) -> Path:
     log = site_path(scale).with_suffix(".links.log")
     _jupyter_book(stage, log, "--builder", "custom", "--custom-builder", "linkcheck")
     found = stage / "_build" / "linkcheck" / "output.json"
-    rows = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()] if found.is_file() else []
+    rows = (
+        [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
+        if found.is_file()
+        else []
+    )
     asked = [row for row in rows if row["uri"].startswith("http")]
     if not asked:
         raise BuildFailed(f"no link was checked; all of it: {log}")
     listed = log.with_suffix(".json")
     listed.write_text(json.dumps(asked, indent=1), encoding="utf-8")
     say(f"{len({row['uri'] for row in asked})} addresses outside the book: {listed}")
-    broken = sorted({f"{row['uri']} ({row['filename']}): {row['info']}" for row in asked if row["status"] == "broken"})
+    broken = sorted(
+        {f"{row['uri']} ({row['filename']}): {row['info']}" for row in asked if row["status"] == "broken"}
+    )
     if broken:
         raise BuildFailed("\n".join([f"{len(broken)} links lead nowhere:", *broken]))
     return listed

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LIMIT = 150_000  # bytes of data that one explorer may add to a page
-HEAVY = 500_000  # of one that says so: the site keeps its data in a file of their own until it comes into view
+HEAVY = (
+    500_000  # of one that says so: the site keeps its data in a file of their own until it comes into view
+)
 
 _MODULE = Path(__file__).with_suffix(".mjs").read_text(encoding="utf-8")
 _STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
@@ -239,7 +241,10 @@ def heavy_part(page: str, address: str) -> tuple[str, str | None]:
         return page, None
     name = re.search(r'id="(explorer-[^"]*)"', page)[1]
     rest = _json({**traits, "state": None, "source": address}).replace("<", "\\u003c")
-    return f"{page[: found.start(2)]}{rest}{page[found.end(2) :]}", f'(self.explorerData ??= {{}})["{name}"] = {state};\n'
+    return (
+        f"{page[: found.start(2)]}{rest}{page[found.end(2) :]}",
+        f'(self.explorerData ??= {{}})["{name}"] = {state};\n',
+    )
 
 
 def _json(value: Any) -> str:

@@ -37,7 +37,9 @@ def record() -> None:
     class Numbers(BaseFormatter):
         format_type = Unicode(MIME)
 
-        def __call__(self, shown: Any) -> str | None:  # not by type: the inline backend forgets types of figures
+        def __call__(
+            self, shown: Any
+        ) -> str | None:  # not by type: the inline backend forgets types of figures
             return csv_of(shown) if isinstance(shown, Figure) else None
 
     if shell := get_ipython():
@@ -98,7 +100,9 @@ def _rows(ax: Axes, names: dict[str, str]) -> Iterator[Row]:
         values = np.ma.getdata(image.get_array())
         if values.ndim == 2 and values.size <= CELLS:
             cells = np.ndenumerate(values)
-            yield from ({"panel": panel, "mark": "cell", "x": j, "y": i, "low": float(v)} for (i, j), v in cells)
+            yield from (
+                {"panel": panel, "mark": "cell", "x": j, "y": i, "low": float(v)} for (i, j), v in cells
+            )
 
 
 def _band(group: Any, vertices: np.ndarray, row: Any) -> Iterator[Row]:

@@ -23,9 +23,10 @@ ORDER = (HELD, DIRECTION, NOT_HELD, NOT_RUN)
 
 @dataclass(frozen=True)
 class Place:
-    """Where the site will stand and where its source does; empty where that is not known, and then nothing links there.
+    """Where the site will stand and where its source does; empty where not known, and then nothing links there.
 
-    url: of the site, such as https://owner.github.io/book/. repository: https://github.com/owner/book. Both are checked.
+    url: of the site, such as https://owner.github.io/book/.
+    repository: such as https://github.com/owner/book. Raises BadInput for what is no address.
     """
 
     url: str = ""
@@ -49,6 +50,9 @@ class Place:
             "Binder": f"https://mybinder.org/v2/gh/{name}/{self.branch}?labpath={{notebook}}",
             "Colab": f"https://colab.research.google.com/github/{name}/blob/launch/{{notebook}}",
         }
+
+
+NOWHERE = Place()
 
 
 def opening(chapter: Chapter, figures: list[Figure], scale: str, place: Place, here: Path) -> str:
@@ -109,7 +113,9 @@ def _picture(figures: list[Figure]) -> str:
     if shown is None:
         return ""
     image = f'<img src="../data/{shown.chapter.slug}/{shown.name}.png" alt="{html.escape(shown.alt)}">'
-    return f'<figure>{image}<figcaption><a href="#{shown.name}">Figure {shown.number}</a></figcaption></figure>'
+    return (
+        f'<figure>{image}<figcaption><a href="#{shown.name}">Figure {shown.number}</a></figcaption></figure>'
+    )
 
 
 def _verdicts(verdicts: list[Verdict]) -> str:
@@ -131,4 +137,5 @@ def _cost(chapter: Chapter, scale: str) -> str:
 def _paper(chapter: Chapter) -> str:
     paper = chapter.paper
     where = f'<a href="https://arxiv.org/abs/{paper.arxiv}">arXiv:{paper.arxiv}</a>'
-    return f"{html.escape(paper.authors)}, <cite>{html.escape(paper.title)}</cite>, {where}, {paper.venue or paper.year}"
+    title = f"<cite>{html.escape(paper.title)}</cite>"
+    return f"{html.escape(paper.authors)}, {title}, {where}, {paper.venue or paper.year}"

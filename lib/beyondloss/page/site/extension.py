@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,19 @@ from beyondloss.page import notebook
 from beyondloss.page.site import finish, library
 
 THEOREMS = (*NODE_TYPES.values(), unenumerable_node)
-LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$|^\(([\w-]+)\)=$", re.MULTILINE)
+LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$", re.MULTILINE)
+SHOWN = re.compile(r'<span id="source-([\w.]+)"></span>Defined in .*?book/api/\w+\.html#([\w.]+)"')
 TITLE_PAGE = "book/intro"
 GLOSSARY = "book/glossary"
-UNLINKED = (nodes.reference, nodes.literal, nodes.title, nodes.math, nodes.raw, nodes.rubric, addnodes.pending_xref)
+UNLINKED = (
+    nodes.reference,
+    nodes.literal,
+    nodes.title,
+    nodes.math,
+    nodes.raw,
+    nodes.rubric,
+    addnodes.pending_xref,
+)
 
 
 # Theorems ---------------------------------------------------------------------------------------------------
@@ -104,7 +114,9 @@ def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 to = app.builder.get_relative_uri(docname, GLOSSARY) + f"#{target}"
                 link = nodes.reference("", found[0], refuri=to, internal=True, classes=["bl-term"])
                 before, after = text.astext()[: found.start()], text.astext()[found.end() :]
-                text.parent.replace(text, [n for n in (nodes.Text(before), link, nodes.Text(after)) if n.astext()])
+                text.parent.replace(
+                    text, [n for n in (nodes.Text(before), link, nodes.Text(after)) if n.astext()]
+                )
                 break
 
 
@@ -114,7 +126,11 @@ def _terms(app: Sphinx) -> dict[str, str]:
     if field is None:
         return {}
     own = [term.astext() for term in field.findall(nodes.term)]
-    known = {name: anchor for (kind, name), (_, anchor) in app.env.get_domain("std").objects.items() if kind == "term"}
+    known = {
+        name: anchor
+        for (kind, name), (_, anchor) in app.env.get_domain("std").objects.items()
+        if kind == "term"
+    }
     return {term: known[term] for term in own if term in known and term != "window"}
 
 
@@ -142,7 +158,9 @@ class ExplorerDirective(SphinxDirective):
         path = Path(self.env.srcdir) / f"{self.arguments[0]}.ipynb"
         self.env.note_dependency(str(path))
         title = html.escape("\n".join(self.content).strip())
-        cells = [cell for cell in notebook.read(path).cells if cell.cell_type == "code"] if path.is_file() else []
+        cells = (
+            [cell for cell in notebook.read(path).cells if cell.cell_type == "code"] if path.is_file() else []
+        )
         for output in (output for cell in cells for output in cell.outputs):
             page = output.get("data", {}).get("text/html", "")
             if 'class="bl-explorer"' in page and f'aria-label="{title}"' in page:
@@ -154,16 +172,21 @@ class ExplorerDirective(SphinxDirective):
 
 
 def read_labels(app: Sphinx) -> None:
-    """Collect the labels of the book before any docstring names one."""
-    app.beyondloss_labels = {}
+    """Collect the labels of the book, and which sources its chapters show, before any docstring is read."""
+    app.beyondloss_labels, app.beyondloss_shown = {}, {}
     for path in sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")):
         for cell in notebook.read(path).cells:
-            for equation, theorem, _ in LABELS.findall(cell.source) if cell.cell_type == "markdown" else []:
-                app.beyondloss_labels |= {equation: "eq"} if equation else {theorem: "prf:ref"} if theorem else {}
+            for equation, theorem in LABELS.findall(cell.source) if cell.cell_type == "markdown" else []:
+                app.beyondloss_labels |= {equation: "eq"} if equation else {theorem: "prf:ref"}
+            for output in cell.get("outputs", []):
+                for name, anchor in SHOWN.findall(output.get("data", {}).get("text/html", "")):
+                    app.beyondloss_shown.setdefault(anchor, f"{path.stem}.html#source-{name}")
 
 
-def read_docstring(app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+def read_docstring(app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     lines[:] = library.restructured(lines, app.beyondloss_labels) if lines else lines
+    if place := app.beyondloss_shown.get(name):
+        lines += [f"`Shown in chapter {int(place[:2])} <../../notebooks/{place}>`__", ""]
 
 
 def read_signature(*given: Any) -> tuple[str | None, str | None]:
@@ -173,9 +196,9 @@ def read_signature(*given: Any) -> tuple[str | None, str | None]:
 
 
 def skip_member(_app: Sphinx, what: str, name: str, obj: Any, skip: bool, _options: Any) -> bool | None:
-    """Constants without a word about them, and what a framework adds to a class, stand in no reference."""
-    ours = callable(obj) or isinstance(obj, property | classmethod | staticmethod)
-    return True if what == "module" and not ours and not getattr(obj, "__doc__", None) else skip or None
+    """Constants and fields stand in no list of their own: a field is in its class's signature."""
+    listed = callable(obj) or isinstance(obj, property | cached_property | classmethod | staticmethod)
+    return True if what in ("module", "class") and not listed else skip or None
 
 
 # Pages ------------------------------------------------------------------------------------------------------
@@ -186,15 +209,30 @@ def tag_page(app: Sphinx, pagename: str, _template: str, context: dict[str, Any]
     title = re.sub(r"<[^>]+>", "", context.get("title", "")) or "Beyond the Loss"
     about = _description(doctree) if doctree is not None else ""
     url = app.config.html_baseurl
-    tags = {"og:type": "article" if pagename.startswith("notebooks/") else "website", "og:title": html.unescape(title)}
-    tags |= {"og:site_name": "Beyond the Loss", "og:description": about, "twitter:card": "summary_large_image"}
+    tags = {
+        "og:type": "article" if pagename.startswith("notebooks/") else "website",
+        "og:title": html.unescape(title),
+    }
+    tags |= {
+        "og:site_name": "Beyond the Loss",
+        "og:description": about,
+        "twitter:card": "summary_large_image",
+    }
     card = Path(app.srcdir) / "extra" / "cards" / f"{Path(pagename).name}.png"
     image = f"cards/{card.name if card.is_file() else 'book.png'}"
     if url:  # whoever shows a link asks for whole addresses
-        tags |= {"og:url": f"{url}{pagename}.html", "og:image": url + image, "og:image:alt": html.unescape(title)}
+        tags |= {
+            "og:url": f"{url}{pagename}.html",
+            "og:image": url + image,
+            "og:image:alt": html.unescape(title),
+        }
     line = '<meta {}="{}" content="{}">'
     made = [line.format("property", k, html.escape(v)) for k, v in tags.items() if v and k.startswith("og")]
-    made += [line.format("name", k, html.escape(v)) for k, v in {**tags, "description": about}.items() if v and ":" not in k]
+    made += [
+        line.format("name", k, html.escape(v))
+        for k, v in {**tags, "description": about}.items()
+        if v and ":" not in k
+    ]
     made += [line.format("name", "twitter:card", tags["twitter:card"])]
     up = "../" * pagename.count("/")
     made += [f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{up}changelog.xml">']

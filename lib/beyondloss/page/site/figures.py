@@ -20,7 +20,9 @@ from beyondloss.experiment import Chapter
 from beyondloss.page import figure_data
 from beyondloss.page.explorer import STATE, heavy_part
 
-OPENING = "opening"  # tag of the cell whose figure stands at a chapter's opening; without it the first one does
+OPENING = (
+    "opening"  # tag of the cell whose figure stands at a chapter's opening; without it the first one does
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ def figures(chapter: Chapter, nb: NotebookNode) -> list[Figure]:
             tagged = OPENING in cell.metadata.get("tags", [])
             used = experiments[cell.id]
             found.append(
-                Figure(chapter, len(found) + 1, alt, data["image/png"], csv, used, tagged, bool(state), output)
+                Figure(
+                    chapter, len(found) + 1, alt, data["image/png"], csv, used, tagged, bool(state), output
+                )
             )
     return found
 
@@ -118,7 +122,9 @@ def experiments_of_cells(chapter: Chapter, nb: NotebookNode) -> dict[str, tuple[
 def _statements(cell: NotebookNode) -> list[ast.stmt]:
     if cell.cell_type != "code":
         return []
-    plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in cell.source.splitlines())
+    plain = "\n".join(
+        "" if line.lstrip().startswith(("%", "!")) else line for line in cell.source.splitlines()
+    )
     try:
         return ast.parse(plain).body
     except SyntaxError:
@@ -154,7 +160,9 @@ def lighten(figure: Figure, address: str) -> str | None:
 def explorer_csv(state: dict[str, Any]) -> str | None:
     """All curves, cells, numbers and texts of an explorer at every setting of the sliders that they depend on."""
     sliders = {slider["name"]: slider["values"] for slider in state["sliders"]}
-    rows = [row for i, panel in enumerate(state["panels"]) for row in _panel_rows(i + 1, panel, state, sliders)]
+    rows = [
+        row for i, panel in enumerate(state["panels"]) for row in _panel_rows(i + 1, panel, state, sliders)
+    ]
     columns = ("panel", "mark", "series", *sliders, *figure_data.COLUMNS[3:], "value")
     return figure_data.text_of(rows, columns) if rows else None
 
@@ -179,7 +187,9 @@ def _panel_rows(number: int, panel: dict, state: dict, sliders: dict[str, list])
 
 def _cells(panel: dict, values: list[list]) -> Iterator[dict[str, Any]]:
     for row, numbers in zip(panel["rows"], values, strict=True):
-        yield from ({"x": column, "y": row, "value": v} for column, v in zip(panel["columns"], numbers, strict=True))
+        yield from (
+            {"x": column, "y": row, "value": v} for column, v in zip(panel["columns"], numbers, strict=True)
+        )
 
 
 def _settings(parts: dict[str, dict], sliders: dict[str, list]) -> Iterator[tuple[dict, dict]]:

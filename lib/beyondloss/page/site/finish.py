@@ -23,7 +23,8 @@ def not_found(url: str) -> str:
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 16vh auto; padding: 0 1.2rem; }}
-a {{ color: #0b5cad; }} @media (prefers-color-scheme: dark) {{ body {{ background: #14181e; color: #d3dae2; }} a {{ color: #7fbdf7; }} }}
+a {{ color: #0b5cad; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #14181e; color: #d3dae2; }} a {{ color: #7fbdf7; }} }}
 h1 {{ font: 600 2rem/1.2 Charter, Cambria, Georgia, serif; }}
 </style></head><body><main>
 <h1>No such page</h1>
@@ -46,7 +47,10 @@ def feed(changelog: Path, target: Path, url: str) -> None:
     text = changelog.read_text(encoding="utf-8")
     versions = re.findall(r"^## \[([^\]]+)\](?: - (\S+))?\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     written = _date_of(changelog)
-    entries = [(name, f"{d}T00:00:00+00:00" if re.match(r"\d{4}-", d) else written, body) for name, d, body in versions]
+    entries = [
+        (name, f"{d}T00:00:00+00:00" if re.match(r"\d{4}-", d) else written, body)
+        for name, d, body in versions
+    ]
     link = f"{url}book/changelog.html"
     made = "".join(
         f"<entry><title>Version {name}</title><id>urn:beyond-the-loss:{name}</id><updated>{date}</updated>"
@@ -54,7 +58,8 @@ def feed(changelog: Path, target: Path, url: str) -> None:
         for name, date, body in entries
     )
     target.write_text(
-        '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom"><title>Beyond the Loss</title>'
+        '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">'
+        "<title>Beyond the Loss</title>"
         f"<id>urn:beyond-the-loss</id><author><name>The authors of Beyond the Loss</name></author>"
         f'<updated>{max((date for _, date, _ in entries), default=written)}</updated><link href="{link}"/>\n'
         f"{made}</feed>\n",
@@ -107,7 +112,9 @@ def mended(page: str) -> str:
     """
     page = re.sub(r'\s*<script src="[^"]*fontawesome[^"]*\.js[^"]*"></script>', "", page)
     page = re.sub(r'<link rel="preload" as="font"[^>]*fa-(?:brands|regular)[^>]*>\n?', "", page)
-    page = page.replace(' role="doc-biblioentry"', "").replace('<div role="list" class="citation-list">', "<div>")
+    page = page.replace(' role="doc-biblioentry"', "").replace(
+        '<div role="list" class="citation-list">', "<div>"
+    )
     sidebar = 'class="bd-sidebar-primary bd-sidebar'
     page = page.replace(f"<div {sidebar}", f'<div role="complementary" aria-label="Book" {sidebar}')
     toggle = '<span class="toctree-toggle"'

@@ -22,8 +22,12 @@ PACKAGES = {
     "experiment": "Experiments and claims",
     "page": "Explorers, cards and figures",
 }
-HIDDEN = {"page": ("build", "generated", "refresh", "notebook", "benchmarks", "pictures", "figure_data", "site")}
-LABEL = re.compile(r"\b(eqs?\.|theorem|lemma|proposition|corollary|definition|section) ([a-z]+-[a-z0-9-]+)\b", re.IGNORECASE)
+HIDDEN = {
+    "page": ("build", "generated", "refresh", "notebook", "benchmarks", "pictures", "figure_data", "site")
+}
+LABEL = re.compile(
+    r"\b(eqs?\.|theorem|lemma|proposition|corollary|definition|section) ([a-z]+-[a-z0-9-]+)\b", re.IGNORECASE
+)
 
 
 def pages() -> dict[str, str]:
@@ -37,7 +41,9 @@ def pages() -> dict[str, str]:
         method = library / "methods" / chapter.slug
         names = _modules(method) if method.is_dir() else []
         package = f"beyondloss.methods.{chapter.slug}"
-        about = f"`{package}`, the methods of chapter {chapter.number}, {{doc}}`../../notebooks/{chapter.name}`"
+        about = (
+            f"`{package}`, the methods of chapter {chapter.number}, {{doc}}`../../notebooks/{chapter.name}`"
+        )
         made[f"{chapter.slug}.md"] = _page(f"Methods of chapter {chapter.number}", about, package, names)
     return made
 
@@ -67,7 +73,9 @@ def _used_in(module: str) -> list[str]:
     """The chapters whose method reaches a module of the shared packages."""
     if module.startswith("beyondloss.methods.") or module.split(".")[1] in ("experiment", "page"):
         return []
-    links = [f"{{doc}}`{c.number} <../../notebooks/{c.name}>`" for c in catalogue.chapters() if module in _reach(c)]
+    links = [
+        f"{{doc}}`{c.number} <../../notebooks/{c.name}>`" for c in catalogue.chapters() if module in _reach(c)
+    ]
     return [f"Used in chapter {', '.join(links)}."] if links else []
 
 

@@ -74,7 +74,10 @@ def pages_in_order(site: Path) -> list[str]:
     """Names of the pages as the navigation has them, the title page first."""
     start = BeautifulSoup((site / "book" / "intro.html").read_text(encoding="utf-8"), "html.parser")
     links = [a["href"] for a in start.select("nav.bd-docs-nav a[href]")]
-    names = ["book/intro", *(_resolved("book/intro", link).removesuffix(".html") for link in links if link != "#")]
+    names = [
+        "book/intro",
+        *(_resolved("book/intro", link).removesuffix(".html") for link in links if link != "#"),
+    ]
     return [name for name in dict.fromkeys(names) if (site / f"{name}.html").is_file()]
 
 
@@ -89,7 +92,8 @@ def one_sheet(site: Path, pages: list[str], numbers: dict[str, int]) -> str:
             tag.decompose()
     articles = [_article(site, name, set(pages)) for name in pages]
     entries = [entry for article in articles for entry in _entries(article, numbers)]
-    cover = "<section class='bl-cover'><h1>Beyond the Loss</h1><p>An executable research book on data, inductive bias and reliability of deep networks</p></section>"
+    about = "An executable research book on data, inductive bias and reliability of deep networks"
+    cover = f"<section class='bl-cover'><h1>Beyond the Loss</h1><p>{about}</p></section>"
     contents = f"<section class='bl-sheet'><h1>Contents</h1><ol class='bl-contents'>{''.join(entries)}</ol></section>"
     body = cover + contents + "".join(f"<section class='bl-sheet bd-content'>{a}</section>" for a in articles)
     return f'<!doctype html><html lang="en" data-theme="light">{head}<style>{STYLE}</style><body>{body}</body></html>'

@@ -10,7 +10,7 @@ import io
 import re
 from pathlib import Path
 
-from beyondloss.page.build import checkout, chapter_notebooks, site_path
+from beyondloss.page.build import chapter_notebooks, checkout, site_path
 from beyondloss.page.site import pdf
 
 FOLDER = "book/_static"
@@ -45,7 +45,9 @@ def main() -> None:
     for name, picture in take(site_path("quick")).items():
         (here / name).write_bytes(picture)
         digest = hashlib.sha256(picture).hexdigest()
-        text = re.sub(rf'(name = "{re.escape(name)}"\n(?:.+\n)*?sha256 = ")[0-9a-f]*', rf"\g<1>{digest}", text)
+        text = re.sub(
+            rf'(name = "{re.escape(name)}"\n(?:.+\n)*?sha256 = ")[0-9a-f]*', rf"\g<1>{digest}", text
+        )
         print(f"{name}: {len(picture):,} bytes")
     manifest.write_text(text, encoding="utf-8")
 

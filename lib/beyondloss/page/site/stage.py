@@ -65,7 +65,9 @@ def _configure(path: Path, place: Place) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _dress_chapter(chapter: Chapter, nb: NotebookNode, here: Path, data: Path, scale: str, place: Place) -> None:
+def _dress_chapter(
+    chapter: Chapter, nb: NotebookNode, here: Path, data: Path, scale: str, place: Place
+) -> None:
     """Captions, opening and links to the source, into `nb`; pictures, numbers and results, into `data`."""
     data.mkdir(parents=True)
     files = f"../data/{chapter.slug}/"
