@@ -4,7 +4,7 @@ import gzip
 import os
 import shutil
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -45,6 +45,10 @@ class Server(SimpleHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def handle(self):
+        with suppress(ConnectionError):  # a page that is left stops reading
+            super().handle()
 
 
 def pytest_generate_tests(metafunc):

@@ -265,7 +265,8 @@ def test_a_card_has_the_size_that_is_asked_for(tmp_path):
     from PIL import Image
 
     finish.card(tmp_path / "cards" / "a.png", "A title that is long enough for two lines", "Chapter 3")
-    assert Image.open(tmp_path / "cards" / "a.png").size == finish.CARD
+    with Image.open(tmp_path / "cards" / "a.png") as card:
+        assert card.size == finish.CARD
 
 
 def test_what_the_theme_gets_wrong_is_mended():

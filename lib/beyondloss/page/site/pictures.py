@@ -15,11 +15,11 @@ from beyondloss.page.site import pdf
 
 FOLDER = "book/_static"
 SIZE = {"width": 1280, "height": 800}
-COLOURS = 64
+COLOURS = 256
 
 
 def take(site: Path) -> dict[str, bytes]:
-    """A PNG for each theme of the first chapter's opening, with a palette: a quarter of the bytes."""
+    """A PNG for each theme of the first chapter's opening, with a palette: a third of the bytes."""
     from PIL import Image
     from playwright.sync_api import sync_playwright
 

@@ -36,7 +36,7 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
             finish.card(extra / "cards" / f"{chapter.name}.png", chapter.title, f"Chapter {chapter.number}")
             notebook.write(nb, path)
     if (here / "CHANGELOG.md").is_file():
-        shutil.copy2(here / "CHANGELOG.md", stage / "book" / "changelog.md")
+        shutil.copy2(here / "CHANGELOG.md", stage)  # a page includes it
         finish.feed(here / "CHANGELOG.md", extra / "changelog.xml", place.url)
     if (stage / "book" / "library.md").is_file():
         (stage / "book" / "api").mkdir()
