@@ -100,6 +100,15 @@
     });
   }
 
+  // ---- paper is light, whatever the screen is --------------------------------------------------------------------
+
+  let onScreen = null;
+  matchMedia("print").addEventListener("change", ({ matches }) => {
+    const page = document.documentElement.dataset;
+    if (matches) [onScreen, page.theme] = [page.theme, "light"];
+    else if (onScreen) page.theme = onScreen;
+  });
+
   // ---- start -----------------------------------------------------------------------------------------------------
 
   document.querySelectorAll(".bl-figure code, .bl-cite pre").forEach(addCopyButton);

@@ -241,6 +241,19 @@ def test_every_figure_has_its_number_its_data_and_its_command(chapter, visit, si
                 assert len(rows) > 1 and len({len(row) for row in rows}) == 1
 
 
+def test_a_dark_page_is_printed_light(chapter, visit):
+    with visit(chapter, color_scheme="dark") as seen:
+        theme = "document.documentElement.dataset.theme"
+        assert seen.page.evaluate(theme) == "dark"
+        seen.page.emulate_media(media="print")
+        seen.page.wait_for_function(f"{theme} === 'light'")
+        assert (
+            seen.page.locator(".bl-actions").is_hidden() and seen.page.locator(".bl-plain").first.is_visible()
+        )
+        seen.page.emulate_media(media="screen")
+        seen.page.wait_for_function(f"{theme} === 'dark'")
+
+
 # Explorers -------------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,7 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
 
 def launch(here: Path, target: Path, place: Place) -> None:
     """Copies of the committed notebooks that begin by installing the package from `place`, for Colab."""
+    shutil.rmtree(target, ignore_errors=True)
     install = f'%pip install -q "beyondloss @ git+{place.repository}@{place.branch}"'
     for path in sorted((here / "notebooks").glob("*.ipynb")):
         nb = notebook.read(path)
