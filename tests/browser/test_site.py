@@ -15,9 +15,12 @@ WEIGHT = 3_000_000  # bytes of a page without its pictures, not compressed
 READABLE = 2.5  # seconds to the largest contentful paint
 FAST_3G = {"latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 750e3 / 8, "offline": False}
 
-LOADED = """() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-  .filter((entry) => !/\\.(png|jpe?g|svg)$/.test(new URL(entry.name).pathname))
-  .reduce((sum, entry) => sum + (entry.decodedBodySize || 0), 0)"""
+LOADED = """() => {
+  const files = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+  const inside = [...document.querySelectorAll("img[src^='data:']")].reduce((sum, image) => sum + image.src.length, 0);
+  return files.filter((file) => !/\\.(png|jpe?g|svg)$/.test(new URL(file.name).pathname))
+    .reduce((sum, file) => sum + (file.decodedBodySize || 0), -inside);
+}"""
 UNTYPESET = """() => [...document.querySelectorAll("article :is(span, div).math")]
   .filter((formula) => !formula.querySelector("mjx-container")).map((formula) => formula.textContent.slice(0, 60))"""
 HIDE_MORE_OF_THE_SAME = """() => {

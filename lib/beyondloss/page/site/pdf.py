@@ -6,10 +6,11 @@ Printed twice: where a heading stands is known only once it has been printed.
 from __future__ import annotations
 
 import html
+import io
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -51,11 +52,12 @@ def print_book(site: Path, say: Callable[[str], None] = print) -> Path:
         raise BadInput("no site to print yet: make it with `beyondloss build`")
     pages = [name for name in pages_in_order(site) if not name.startswith(LEFT_OUT)]
     target = site.with_name(f"{site.name}-beyond-the-loss.pdf")
-    with sync_playwright() as playwright, served(site) as address:
+    made: dict[str, str] = {}
+    with sync_playwright() as playwright, served(site, made) as address:
         browser = browser_of(playwright)
         numbers: dict[str, int] = {}
         for _ in range(2):
-            (site / SHEET).write_text(one_sheet(site, pages, numbers), encoding="utf-8")
+            made[SHEET] = one_sheet(site, pages, numbers)
             page = browser.new_page()
             page.emulate_media(media="print", color_scheme="light")
             page.goto(address + SHEET, wait_until="networkidle")
@@ -65,7 +67,6 @@ def print_book(site: Path, say: Callable[[str], None] = print) -> Path:
             page.close()
             numbers = page_numbers(target)
         browser.close()
-    (site / SHEET).unlink()
     say(f"{len(pages)} pages of the site on {max(numbers.values(), default=0)} or more of paper")
     return target
 
@@ -130,14 +131,13 @@ def _article(site: Path, name: str, pages: set[str]) -> Tag:
 
 def _entries(article: Tag, numbers: dict[str, int]) -> Iterator[str]:
     """Lines of the table of contents: the page, and the sections of a chapter."""
-    for heading in article.select("h1, h2"):
-        owner = heading.find_parent(id=True) if heading.name == "h2" else article
-        if heading.name == "h2" and not article["id"].startswith("notebooks"):
-            continue
+    for heading in article.select("h1, h2" if article["id"].startswith("notebooks") else "h1"):
         text = re.sub(r"#$", "", heading.get_text()).strip()
+        # its own anchor: that of its section may stand at the foot of the page before
+        anchor = heading["id"] = f"{article['id']}--{re.sub(r'[^a-z0-9]+', '-', text.lower())}-heading"
         inner = ' class="bl-inner"' if heading.name == "h2" else ""
-        number = numbers.get(owner["id"], "")
-        yield f'<li{inner}><a href="#{owner["id"]}">{html.escape(text)}</a><span>{number}</span></li>'
+        number = numbers.get(anchor, "")
+        yield f'<li{inner}><a href="#{anchor}">{html.escape(text)}</a><span>{number}</span></li>'
 
 
 def _anchor(page: str, fragment: str) -> str:
@@ -156,12 +156,25 @@ def _resolved(page: str, link: str) -> str:
 
 
 @contextmanager
-def served(site: Path) -> Iterator[str]:
-    class Silent(SimpleHTTPRequestHandler):
+def served(site: Path, made: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The address of the site on this machine, with the pages in `made` (name -> text) beside its own."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def send_head(self) -> Any:
+            text = (made or {}).get(self.path.lstrip("/"))
+            if text is None:
+                return super().send_head()
+            body = text.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return io.BytesIO(body)
+
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(site)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
