@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 
 from pypdf import PdfReader
 
@@ -16,8 +17,9 @@ def test_the_contents_tell_on_which_page_a_section_stands(browser, site):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     reader = PdfReader(site_path(scale).with_name(f"{scale}-beyond-the-loss.pdf"))
-    texts = [re.sub(r"\s+", " ", page.extract_text()) for page in reader.pages]
-    contents = re.findall(r"^(.+?) (\d+)$", reader.pages[1].extract_text(), re.MULTILINE)
+    # NFKC: headings and contents are set in different fonts, one of which has ligatures
+    texts = [unicodedata.normalize("NFKC", page.extract_text()) for page in reader.pages]
+    contents = re.findall(r"^(.+?) (\d+)$", texts[1], re.MULTILINE)
     assert len(contents) > 10 and reader.outline
     for title, number in contents:
-        assert title[:20] in texts[int(number) - 1], (title, number)
+        assert title[:20] in " ".join(texts[int(number) - 1].split()), (title, number)
