@@ -14,7 +14,7 @@ GENERATOR = Experiment(
     run=run_generator,
     presets={
         "smoke": {"confident": Axis(0.05, 0.3), "m": 4, "classes": 3, "calibration": 100, "seed": Axis(0, 1)},
-        "quick": {"confident": CONFIDENT, "verifier_error": VERIFIER_ERROR, "seed": Axis(*range(6))},
+        "quick": {"confident": CONFIDENT, "verifier_error": VERIFIER_ERROR, "seed": Axis(*range(5))},
         "full": {
             "confident": Axis(0.05, 0.3, 0.6),
             "shared": Axis(0.0, 0.3, 0.6),
@@ -43,7 +43,7 @@ WORLDS = Experiment(
             "oracle_steps": 5,
             "seed": Axis(0, 1),
         },
-        "quick": {"seed": Axis(*range(6))},
+        "quick": {"seed": Axis(*range(5))},
         "full": {
             "entities": 20_000,
             "answers": 200,

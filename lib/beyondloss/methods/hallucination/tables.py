@@ -1,9 +1,12 @@
 """From tables of points to what the claims compare and the figures of chapter 10 draw."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
-from beyondloss.methods.hallucination import generator
+from beyondloss.methods.hallucination import generator, theory
 
 ROWS = ("target", "verifier", "detector", "budget", "auroc", "auarc", "error", "asked", "wrong")
 MEASURED = ("detector", "budget", "auroc", "low", "high", "auarc", "gain", "gain_low", "gain_high", "asked")
@@ -63,3 +66,159 @@ def at_budgets(table: pd.DataFrame, metric: str, *budgets: float) -> pd.Series:
     positions = [generator.BUDGETS.index(budget) for budget in budgets]
     values = np.array([np.array(curve, dtype=float)[positions].mean() for curve in table[metric]])
     return table.assign(value=values).groupby("seed")["value"].mean()
+
+
+# Pictures of the theory --------------------------------------------------------------------------------------
+
+
+def partitions(m: int) -> list[tuple[int, ...]]:
+    """Partitions of m, the largest part first."""
+
+    def below(rest: int, largest: int) -> list[tuple[int, ...]]:
+        if rest == 0:
+            return [()]
+        return [
+            (part, *tail) for part in range(min(rest, largest), 0, -1) for tail in below(rest - part, part)
+        ]
+
+    return below(m, m)
+
+
+def majorises(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    """Whether the partial sums of the first partition are nowhere below those of the second."""
+    longest = max(len(first), len(second))
+    a, b = (np.cumsum(np.pad(p, (0, longest - len(p)))) for p in (first, second))
+    return bool((a >= b).all())
+
+
+def world_of(confident: float, m: int, classes: int, **settings) -> theory.Exact:
+    """The class model seen through m samples, for pictures: world 100, which no claim uses."""
+    point = generator.GeneratorPoint(confident=confident, m=m, classes=classes, seed=100, **settings)
+    return theory.enumerate_population(generator.population(point), m, m)
+
+
+def room(samples: Sequence[int], confident: float = 0.3) -> pd.DataFrame:
+    """Exact AUROC against the number of samples: scores and oracles."""
+    rows = []
+    for m in samples:
+        exact = world_of(confident, m, classes=4)
+        found = {
+            "self-consistency": exact.self_distance,
+            "best on own samples": exact.self_oracle,
+            "cross-consistency": exact.cross_distance,
+            "best on both": exact.cross_oracle,
+        }
+        rows += [{"m": m, "detector": name, "auroc": exact.auroc(risk)} for name, risk in found.items()]
+    return pd.DataFrame(rows)
+
+
+def worth(confident: float, slope: float = 1.0) -> pd.DataFrame:
+    """Value of asking one question, and how likely it is wrong, against its self-consistency score."""
+    exact = world_of(confident, m=8, classes=4)
+    book, order = theory.ledger(exact, [slope]), theory.by_distance(exact)
+    _, first = np.unique(exact.partition, return_index=True)
+    return pd.DataFrame(
+        {
+            "distance": exact.self_distance[first][order],
+            "wrong": exact.self_oracle[first][order],
+            "value": book.value[0][order],
+            "mass": book.mass[order],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """What the explorer shows, over (share of confident errors, budget, start of the interval)."""
+
+    distance: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    false: np.ndarray
+    paper: np.ndarray
+    best: np.ndarray
+    alone: np.ndarray
+    asked: np.ndarray
+    paper_auroc: np.ndarray
+    best_auroc: np.ndarray
+
+
+def intervals(confident: Sequence[float], budgets: Sequence[float], starts: int, m: int = 6) -> Intervals:
+    """ROC of the interval rule at every place of the interval, beside the best that the budget allows."""
+    false = np.linspace(0, 1, 21)
+    rows = [[] for _ in range(11)]
+    for share in confident:
+        exact = world_of(share, m, classes=4)
+        book, order = theory.ledger(exact), theory.by_distance(exact)
+        _, first = np.unique(exact.partition, return_index=True)
+        distance = exact.self_distance[first][order]
+        sides = [np.bincount(exact.partition, mass)[order] for mass in (exact.right, exact.wrong)]
+        alone = theory.best_roc(exact, 0.0, book)
+        for budget in budgets:
+            sents = theory.interval_starts(exact, book, budget)
+            best = theory.best_roc(exact, budget, book)
+            for start in range(starts):
+                begin = min(start, len(sents) - 1)
+                sent = sents[begin]
+                paper = rates_of_interval(exact, sent, order, begin)
+                inside = np.flatnonzero(sent[order] > 0)
+                ends = distance[[inside[0], inside[-1]]] if len(inside) else distance[[begin, begin]]
+                found = (
+                    sides[0] / sides[0].sum(), sides[1] / sides[1].sum(), ends[0] - 0.02, ends[1] + 0.02,
+                    np.interp(false, *paper), np.interp(false, *best), np.interp(false, *alone), sent @ book.mass,
+                    np.trapezoid(paper[1], paper[0]), np.trapezoid(best[1], best[0]),
+                )  # fmt: skip
+                for row, value in zip(rows, found, strict=False):
+                    row.append(value)
+    shape = (len(confident), len(budgets), starts)
+    shaped = [np.array(row).reshape(*shape, *np.shape(row[0])) for row in rows[:10]]
+    right, wrong, low, high, paper, best, alone, asked, paper_auroc, best_auroc = shaped
+    return Intervals(
+        distance, right[:, 0, 0], wrong[:, 0, 0], low, high, false, paper, best[:, :, 0], alone[:, 0, 0], asked[:, :, 0],
+        paper_auroc, best_auroc[:, :, 0],
+    )  # fmt: skip
+
+
+def rates_of_interval(
+    exact: theory.Exact, sent: np.ndarray, order: np.ndarray, begin: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """ROC of one interval over the threshold of the cross distance inside it (chapter 10, eq. ha-interval)."""
+    share = sent[exact.partition]
+    last = np.flatnonzero(sent[order] > 0)[-1] if sent.any() else begin
+    rank = np.empty(len(order), dtype=int)
+    rank[order] = np.arange(len(order))
+    above = rank[exact.partition] >= last
+    levels = np.append(np.unique(np.round(exact.cross_distance, 9))[::-1], np.inf)[:, None]
+    alarm = share * (exact.cross_distance >= levels - 1e-9) + (1 - share) * above
+    alarm = np.vstack([np.zeros_like(share), alarm[-1], alarm[:-1], np.ones_like(share)])
+    return tuple(np.sort(alarm @ mass / mass.sum()) for mass in (exact.right, exact.wrong))
+
+
+def cheapest(table: pd.DataFrame, prices: Sequence[float], rules: dict[str, str]) -> pd.DataFrame:
+    """Errors plus price times calls, each rule at its best budget, against the price of asking one question."""
+    rows = []
+    for _, point in table.iterrows():
+        for metric, label in rules.items():
+            errors = np.array(point[f"{metric}_error"], dtype=float)
+            for price in prices:
+                total = (errors + price * np.array(generator.BUDGETS)).min()
+                rows.append(
+                    {"confident": point["confident"], "seed": point["seed"], "rule": label, "price": price}
+                )
+                rows[-1]["cost"] = total
+    return pd.DataFrame(rows)
+
+
+def answers_of(point: pd.Series) -> pd.DataFrame:
+    """Questions, answers, both scores and labels of one pair of models."""
+    return pd.DataFrame(
+        {
+            "question": point["asked_about"],
+            "answer": point["said"],
+            "self score": point["own_distance"],
+            "cross score": point["cross_distance"],
+            "wrong": point["is_wrong"],
+        }
+    )
