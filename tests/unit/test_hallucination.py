@@ -321,9 +321,12 @@ def test_corpora_share_misconceptions_and_a_twin_its_errors():
     corpora = worlds.make_corpora(point, world)
     common = world.common > 0
     assert all((c.told[common] == world.myth[common]).all() for c in corpora.values())
-    same = lambda a, b: ((corpora[a].told != world.truth) & (corpora[a].told == corpora[b].told))[
-        ~common
-    ].sum()  # noqa: E731
+
+    def same(a, b):
+        """How many idiosyncratic errors two corpora share."""
+        both = (corpora[a].told != world.truth) & (corpora[a].told == corpora[b].told)
+        return both[~common].sum()
+
     assert same("base", "twin") > 10 * max(1, same("base", "peer"))
     assert corpora["large"].covered.mean() == pytest.approx(0.9, abs=0.05)
 

@@ -225,6 +225,12 @@ class OnServer:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.client = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout)
 
+    def __enter__(self) -> "OnServer":
+        return self
+
+    def __exit__(self, *failure) -> None:
+        self.client.close()
+
     def answer(self, requests: Sequence[Request]) -> list[Reply]:
         return [self.one(request) for request in requests]
 

@@ -41,7 +41,7 @@ STYLES = ("chat", "dialogue", "statement")
 KERNELS = ("equality", "embedding", "entailment")
 DATA = ("tables", *questions.SETS)
 BUDGETS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-FOLDS = 5
+FOLDS, RESAMPLES = 5, 500
 BRIEFLY = "Answer with the answer alone, in a few words.\n"
 
 
@@ -58,7 +58,7 @@ class ModelsPoint:
     verifier: str
     data: str = "tables"
     kernel: str = "equality"
-    questions: int = 200
+    questions: int = 120
     m: int = 10
     tokens: int = 8
     temperature: float = 1.0
@@ -122,8 +122,8 @@ def measured(point: ModelsPoint) -> dict:
 
 def pose(point: ModelsPoint) -> list[questions.Question]:
     if point.data == "tables":
-        elements = questions.elements()
-        return (questions.capitals()[: max(0, point.questions - len(elements))] + elements)[: point.questions]
+        half = point.questions // 2
+        return questions.capitals()[: point.questions - half] + questions.elements()[:half]
     return questions.answered_set(point.data, point.questions, point.data_folder or None)
 
 
@@ -198,8 +198,8 @@ def compared(given: Evidence, wrong: Bool[np.ndarray, " question"], seed: int) -
         area = lambda chosen, risk: metrics.auroc(risk[chosen], *metrics.masses(wrong[chosen]))  # noqa: E731
         gain = lambda chosen, risk=risk: area(chosen, risk) - area(chosen, base)  # noqa: E731, B023
         everything = np.arange(len(wrong))
-        low, high = metrics.bootstrap(lambda chosen, risk=risk: area(chosen, risk), len(wrong))  # noqa: B023
-        gain_low, gain_high = metrics.bootstrap(gain, len(wrong))
+        low, high = metrics.bootstrap(lambda chosen, risk=risk: area(chosen, risk), len(wrong), RESAMPLES)  # noqa: B023
+        gain_low, gain_high = metrics.bootstrap(gain, len(wrong), RESAMPLES)
         rows.append(
             {
                 "detector": name,

@@ -176,8 +176,8 @@ def intervals(confident: Sequence[float], budgets: Sequence[float], starts: int,
     shaped = [np.array(row).reshape(*shape, *np.shape(row[0])) for row in rows[:10]]
     right, wrong, low, high, paper, best, alone, asked, paper_auroc, best_auroc = shaped
     return Intervals(
-        distance, right[:, 0, 0], wrong[:, 0, 0], low, high, false, paper, best[:, :, 0], alone[:, 0, 0], asked[:, :, 0],
-        paper_auroc, best_auroc[:, :, 0],
+        distance, right[:, 0, 0], wrong[:, 0, 0], low, high, false,
+        paper, best[:, :, 0], alone[:, 0, 0], asked[:, :, 0], paper_auroc, best_auroc[:, :, 0],
     )  # fmt: skip
 
 
