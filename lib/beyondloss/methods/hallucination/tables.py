@@ -211,14 +211,23 @@ def cheapest(table: pd.DataFrame, prices: Sequence[float], rules: dict[str, str]
     return pd.DataFrame(rows)
 
 
-def answers_of(point: pd.Series) -> pd.DataFrame:
-    """Questions, answers, both scores and labels of one pair of models."""
-    return pd.DataFrame(
-        {
-            "question": point["asked_about"],
-            "answer": point["said"],
-            "self score": point["own_distance"],
-            "cross score": point["cross_distance"],
-            "wrong": point["is_wrong"],
-        }
+def confident_errors(table: pd.DataFrame, target: str, verifier: str, count: int = 8) -> pd.DataFrame:
+    """The wrong answers that one target gives most consistently, with the verifier's distance to them.
+
+    `target` and `verifier` are parts of the names; compared by equality.
+    """
+    chosen = table["target"].str.contains(target) & table["verifier"].str.contains(verifier)
+    columns = {
+        "question": "asked_about",
+        "answer": "said",
+        "self score": "own_distance",
+        "cross score": "cross_distance",
+    }
+    rows = table[chosen & (table["kernel"] == "equality")].head(1)
+    long = rows[[*columns.values(), "is_wrong"]].explode([*columns.values(), "is_wrong"], ignore_index=True)
+    wrong = (
+        long[long["is_wrong"] == 1].sort_values(["own_distance", "cross_distance"], kind="stable").head(count)
+    )
+    return wrong.rename(columns={old: new for new, old in columns.items()})[list(columns)].reset_index(
+        drop=True
     )
