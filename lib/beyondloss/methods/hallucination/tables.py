@@ -175,8 +175,10 @@ def intervals(confident: Sequence[float], budgets: Sequence[float], starts: int,
     shape = (len(confident), len(budgets), starts)
     shaped = [np.array(row).reshape(*shape, *np.shape(row[0])) for row in rows[:10]]
     right, wrong, low, high, paper, best, alone, asked, paper_auroc, best_auroc = shaped
+    distance, level = np.unique(np.round(distance, 9), return_inverse=True)
+    merged = [np.stack([np.bincount(level, row) for row in side[:, 0, 0]]) for side in (right, wrong)]
     return Intervals(
-        distance, right[:, 0, 0], wrong[:, 0, 0], low, high, false,
+        distance, *merged, low, high, false,
         paper, best[:, :, 0], alone[:, 0, 0], asked[:, :, 0], paper_auroc, best_auroc[:, :, 0],
     )  # fmt: skip
 
