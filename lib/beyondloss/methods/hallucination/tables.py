@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from beyondloss.methods.hallucination import generator, theory
+from beyondloss.methods.hallucination.models import SMOLLM2, TUNED
 
 ROWS = ("target", "verifier", "detector", "budget", "auroc", "auarc", "error", "asked", "wrong")
 MEASURED = ("detector", "budget", "auroc", "low", "high", "auarc", "gain", "gain_low", "gain_high", "asked")
@@ -211,6 +212,17 @@ def cheapest(table: pd.DataFrame, prices: Sequence[float], rules: dict[str, str]
                 )
                 rows[-1]["cost"] = total
     return pd.DataFrame(rows)
+
+
+def short(spec: str) -> str:
+    """A name for figures: the style of the small model, the bare name of any other."""
+    name, _, style = spec.rpartition(" as ")
+    model = name.split("@")[0].split("/")[-1]
+    return {SMOLLM2: style, TUNED: "tuned twin"}.get(model, model)
+
+
+def pair_names(rows: pd.DataFrame) -> list[str]:
+    return [f"{short(t)} / {short(v)}" for t, v in zip(rows["target"], rows["verifier"], strict=True)]
 
 
 def confident_errors(table: pd.DataFrame, target: str, verifier: str, count: int = 8) -> pd.DataFrame:
