@@ -1,4 +1,4 @@
-"""Questions from a finite class model, where the best detector is known exactly (chapter 10, section 6)."""
+"""Questions from a finite class model, where the best detector is known exactly (chapter 10, section 9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def law(classes: int, mode: int, peak: float, second: int | None = None) -> Floa
 
 
 def population(point: GeneratorPoint) -> theory.Population:
-    """The kinds of questions of a world and their frequencies (chapter 10, section 6)."""
+    """The kinds of questions of a world and their frequencies (chapter 10, section 9)."""
     generator = np.random.default_rng([7, point.seed])
     wrong, doubtful = generator.uniform(0.3, 0.5), generator.uniform(0.05, 0.25)
     peaks = {peaks: generator.dirichlet([4.0] * 3) for peaks in (KNOWN_PEAKS, UNSURE_PEAKS, VERIFIER_PEAKS)}

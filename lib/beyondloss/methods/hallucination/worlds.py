@@ -1,4 +1,4 @@
-"""Small language models trained on a known world of facts, which hallucinate by themselves (chapter 10, section 7).
+"""Small language models trained on a known world of facts, which hallucinate by themselves (chapter 10, section 10).
 
 A world has entities, relations and one true answer each. A corpus covers part of the facts, some of them with a wrong
 answer; a model is trained on sentences "entity relation phrase answer" drawn from it, frequent entities more often.
