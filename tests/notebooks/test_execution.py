@@ -21,6 +21,10 @@ FALSIFIED = {  # chapter -> a constant of its code, and a wrong value that its c
         "logit[small] ** 2 / 8",
         "logit[small] ** 2 / 9",
     ),  # the ridge of the noise regime
+    "10_hallucination": (
+        "1 - (n * (n - 1)).sum() / 90",
+        "1 - (n * (n - 1)).sum() / 100",
+    ),  # the bias of the degree score
 }
 
 
