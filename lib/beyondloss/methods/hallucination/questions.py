@@ -12,7 +12,7 @@ SETS = {  # name -> (data set on the hub, its configuration, its revision); the 
     "Natural Questions": (
         "google-research-datasets/nq_open",
         None,
-        "3dd9790a83002ad084ddeb7c420dc716852c6f28",
+        "5dd9790a83002ad084ddeb7c420dc716852c6f28",
     ),
     "SQuAD": ("rajpurkar/squad", None, "7b6d24c440a36b6815f21b70d25016731768db1f"),
 }
