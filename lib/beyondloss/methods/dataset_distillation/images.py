@@ -34,7 +34,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Split:
-    """Training, validation and test images of several seeds, [seed, image, ...]; the training part in order of class."""
+    """Training, validation and test images of several seeds; the training part in order of class."""
 
     train: Float[Tensor, "seed image channel height width"]
     labels: Int[Tensor, "seed image"]

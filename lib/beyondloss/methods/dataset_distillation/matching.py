@@ -27,11 +27,12 @@ def dsa(task: Task) -> Iterator[Tensor]:
 def gradient_matching(task: Task, siamese: bool) -> Iterator[Tensor]:
     images = task.start().requires_grad_()
     optimizer = torch.optim.SGD([images], lr=task.setting.lr, momentum=MOMENTUM)
-    outer = task.setting.outer if task.per_class > 1 else 1
+    outer, weights = task.setting.outer if task.per_class > 1 else 1, ()
     for iteration in range(task.setting.iterations):
         if task.snapshot(iteration):
             yield images
-        weights = task.networks() if iteration % outer == 0 else trained_on(task, weights, images)
+        fresh = iteration % outer == 0
+        weights = task.networks() if fresh else trained_on(task, weights, images)
         view = siamese_of(task) if siamese else lambda pictures: pictures
         loss = gradient_distance(
             task.network, weights, view_of(view, task.drawn(task.setting.batch)), view_of(view, images)
