@@ -33,5 +33,5 @@ TUNING = Experiment(
     },
     cost={"smoke": Cost(2), "quick": Cost(200)},
     stored=frozenset({"quick"}),
-    tolerance={"validation": 0.1},
+    tolerance={"validated": 0.1},
 )

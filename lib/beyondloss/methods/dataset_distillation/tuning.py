@@ -32,4 +32,4 @@ def run_tuning(points: Sequence[TuningPoint]) -> list[dict]:
     targets = bench.one_hot(made.labels)
     kinds = KINDS_OF[entry.augmented]
     found = Results.joined([bench.results(made.images, targets, entry.labels, kind) for kind in kinds])
-    return [{"image_lr": lr, "validation": float(v)} for v in found.validation.mean(-1).amax(-1)]
+    return [{"image_lr": lr, "validated": float(v)} for v in found.validation.mean(-1).amax(-1)]
