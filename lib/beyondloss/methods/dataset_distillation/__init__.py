@@ -1,7 +1,22 @@
 """Chapter 6: is accuracy a fair measure of dataset distillation? After DD-Ranking."""
 
 from beyondloss.experiment import Chapter, Paper
-from beyondloss.methods.dataset_distillation import experiments
+from beyondloss.methods.dataset_distillation import (
+    augmentation,
+    dd_ranking,
+    distillation,
+    evaluation,
+    exercises,
+    experiments,
+    images,
+    matching,
+    networks,
+    scores,
+    students,
+    tables,
+    theory,
+)
+from beyondloss.methods.dataset_distillation.claims import CLAIMS
 
 CHAPTER = Chapter(
     number=6,
@@ -13,5 +28,24 @@ CHAPTER = Chapter(
         arxiv="2505.13300",
         year=2025,
     ),
-    experiments=(experiments.TUNING,),
+    experiments=experiments.ALL,
+    claims=CLAIMS,
+    boards=tables.leaderboard,
 )
+
+__all__ = [
+    "CHAPTER",
+    "augmentation",
+    "dd_ranking",
+    "distillation",
+    "evaluation",
+    "exercises",
+    "experiments",
+    "images",
+    "matching",
+    "networks",
+    "scores",
+    "students",
+    "tables",
+    "theory",
+]

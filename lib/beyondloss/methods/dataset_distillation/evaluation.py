@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from beyondloss.methods.dataset_distillation.augmentation import Affine
 from beyondloss.methods.dataset_distillation.distillation import Distilled, Task, distil
-from beyondloss.methods.dataset_distillation.images import DATASETS, Split, load, split
+from beyondloss.methods.dataset_distillation.images import DATASETS, ImageSet, Split, load, split
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Network, TwoLayer
 from beyondloss.methods.dataset_distillation.settings import METHODS, corner, setting
 from beyondloss.methods.dataset_distillation.students import (
@@ -77,7 +77,7 @@ class Bench:
     """Real images, teacher and networks of some seeds, and what the whole training part gives."""
 
     split: Split
-    teacher: Teacher
+    teacher: Teacher | None
     network: ConvNet
     other: TwoLayer
     affine: Affine
@@ -88,7 +88,11 @@ class Bench:
     @cache
     def of(cls, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":
         """The same bench for every method that is judged in this process."""
-        images = load(protocol.dataset)
+        return cls.made(load(protocol.dataset), protocol, seeds)
+
+    @classmethod
+    def made(cls, images: ImageSet, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":
+        """Split the images, and train a teacher on each seed's training part."""
         parts = split(images, seeds, protocol.validation, protocol.device, protocol.most or None)
         channels, size = parts.train.shape[2], parts.train.shape[3]
         network = ConvNet(channels, size, parts.classes, protocol.width, protocol.depth)

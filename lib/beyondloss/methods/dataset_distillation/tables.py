@@ -1,0 +1,171 @@
+"""From tables of points to what the figures of chapter 6 draw, and the leaderboard."""
+
+import numpy as np
+import pandas as pd
+
+from beyondloss.experiment import Effect, MissingPoints, paired_interval
+from beyondloss.methods.dataset_distillation import claims, scores
+from beyondloss.methods.dataset_distillation.settings import CORNERS, METHODS, OPTIMISED
+
+SHOWN = tuple(method for method in METHODS if method not in ("random again", "noise"))
+ENTRIES = {method: METHODS[method].corner for method in SHOWN} | {"random, soft labels": "soft, augmented"}
+
+
+def method_of(entry: str) -> str:
+    """The images of a leaderboard's entry: those of the method, or random ones with a teacher's labels."""
+    return "random" if entry.startswith("random") else entry
+
+
+def scoreboard(table: pd.DataFrame, per_class: int | None = None, weight: float = 0.5) -> pd.DataFrame:
+    """One row an entry, each under the recipe of its publication: accuracy, HLR, IOR, LRS and ARS with intervals."""
+    rows = claims.at_size(table, per_class)
+    board = [board_row(rows, entry, corner, weight) for entry, corner in ENTRIES.items() if has(rows, entry)]
+    return pd.DataFrame(board).sort_values("LRS", ascending=False, ignore_index=True)
+
+
+def has(rows: pd.DataFrame, entry: str) -> bool:
+    return method_of(entry) in set(rows["method"])
+
+
+def board_row(rows: pd.DataFrame, entry: str, corner: str, weight: float) -> dict:
+    method, labels = method_of(entry), corner.split(",")[0]
+    measured = {
+        "accuracy": claims.accuracy_of(rows, method, corner),
+        "HLR": claims.recovery(rows, method),
+        "IOR": claims.improvement(rows, method, corner),
+        "LRS": claims.label_robust(rows, method, corner, weight),
+        "ARS": claims.augmentation_robust(rows, method, labels),
+    }
+    row = {"set": entry, "recipe": corner}
+    for name, values in measured.items():
+        effect = paired_interval(values)
+        row |= {name: effect.value, f"{name}, low": effect.low, f"{name}, high": effect.high}
+    return row | {"seeds": len(measured["LRS"])}
+
+
+def written(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def leaderboard(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Title -> board as text, for every data set and number of images of the experiments that rank sets."""
+    boards = {}
+    for table in tables.values():
+        if "two-layer" not in table:  # no point, or another experiment's
+            continue
+        for (dataset, size), rows in table.groupby(["dataset", "per_class"]):
+            try:
+                boards[f"{dataset}, {size} {'image' if size == 1 else 'images'} a class"] = as_text(
+                    scoreboard(rows)
+                )
+            except MissingPoints:
+                continue
+    return boards
+
+
+def as_text(board: pd.DataFrame) -> pd.DataFrame:
+    names = ("accuracy", "HLR", "IOR", "LRS", "ARS")
+    texts = {
+        n: [written(*v) for v in zip(board[n], board[f"{n}, low"], board[f"{n}, high"], strict=True)]
+        for n in names
+    }
+    return pd.DataFrame({"set": board["set"], "recipe": board["recipe"], **texts})
+
+
+def corners_long(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a point and corner, for figures."""
+    if table.empty:
+        return table
+    long = table.melt(["method", "per_class", "seed"], CORNERS, "recipe", "accuracy")
+    return long.astype({"accuracy": float})
+
+
+def waterfall(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """What each step adds to the accuracy of random images with hard labels (chapter 6, eq. dd-waterfall)."""
+    rows = claims.at_size(table)
+    random = {corner: claims.accuracy_of(rows, "random", corner) for corner in CORNERS}
+    steps = {
+        "random images, hard labels": random["hard"],
+        "+ soft labels": random["soft"] - random["hard"],
+        "+ augmentation": random["soft, augmented"] - random["soft"],
+        f"+ images of {method}": claims.improvement(rows, method, "soft, augmented"),
+    }
+    return pd.DataFrame([{"step": name, **interval(values)} for name, values in steps.items()])
+
+
+def interval(values: pd.Series) -> dict[str, float]:
+    effect: Effect = paired_interval(values)
+    return {"value": effect.value, "low": effect.low, "high": effect.high}
+
+
+def gain_by_lr(table: pd.DataFrame) -> pd.DataFrame:
+    """IOR with hard labels where set and random images share one learning rate that somebody picked."""
+    rows = claims.at_size(table)
+    random = rows[rows["method"] == "random"].set_index("seed")["hard by lr"]
+    parts = []
+    for _, row in rows[rows["method"].isin(OPTIMISED[:4])].iterrows():
+        gains = np.subtract(row["hard by lr"], random[row["seed"]])
+        parts += [
+            {"method": row["method"], "lr": lr, "IOR": g} for lr, g in zip(row["lrs"], gains, strict=True)
+        ]
+    return pd.DataFrame(parts)
+
+
+def optimism(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean over methods of what choosing recipes on the test images adds, by corner, with an interval over seeds."""
+    rows = claims.at_size(table)
+    return pd.DataFrame(
+        [{"recipe": c, **interval(rows.groupby("seed")[f"{c}, optimism"].mean())} for c in CORNERS]
+    )
+
+
+MEASURES = ("accuracy", "LRS", "ARS")
+
+
+def ranking_grid(
+    tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarray
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Names, and values with intervals over measures, weights, images a class and entries, for the explorer."""
+    names = list(ENTRIES)
+    shape = (len(MEASURES), len(weights), len(sizes), len(names))
+    value, low, high = (np.full(shape, np.nan) for _ in range(3))
+    for table in tables:
+        for k, size in enumerate(sizes):
+            if table.empty or size not in set(table["per_class"]):
+                continue
+            for j, weight in enumerate(weights):
+                board = scoreboard(table, size, float(weight)).set_index("set")
+                for i, measure in enumerate(MEASURES):
+                    for array, column in (
+                        (value, measure),
+                        (low, f"{measure}, low"),
+                        (high, f"{measure}, high"),
+                    ):
+                        array[i, j, k] = board[column].reindex(names)
+    return names, value, low, high
+
+
+def neutral_grid(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
+    """LRS of the random subset by weight: the line that a set must pass."""
+    hlr = claims.recovery(claims.at_size(table), "random").mean()
+    return np.array([scores.neutral_lrs(hlr, weight) for weight in weights])
+
+
+def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[list[str], list[list[str]]]:
+    """Methods and the pictures of seed 0 at every stage, as digits of the explorer."""
+    rows = claims.at_size(table)
+    kept = {row["method"]: row["pictures"] for _, row in rows.iterrows() if row["pictures"]}
+    chosen = [method for method in methods if method in kept]
+    count = min((len(kept[method]) for method in chosen), default=0)
+    return chosen, [
+        [kept[m][round(i * (len(kept[m]) - 1) / max(1, count - 1))] for i in range(count)] for m in chosen
+    ]
+
+
+def tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean validation accuracy of every learning rate of every method, the chosen one's in column `chosen`."""
+    if table.empty:
+        return table
+    mean = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)["validated"].mean()
+    best = mean.groupby(["method", "per_class"])["validated"].transform("max")
+    return mean.assign(chosen=mean["validated"] == best)
