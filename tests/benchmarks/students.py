@@ -83,7 +83,7 @@ def in_turn(images: Tensor, labels: Tensor, recipe: Recipe) -> Step:
 
 
 def with_loader(images: Tensor, labels: Tensor, recipe: Recipe) -> Step:
-    """One after another as the package's loop does it: a loader's epoch a step, the loss and two accuracies read out."""
+    """One after another as the package's loop does it: an epoch of a loader a step, loss and accuracies read out."""
     weights, data = NETWORK.initial(range(STUDENTS)), TensorDataset(images, labels)
     students = [plain(weights, member) for member in range(STUDENTS)]
     optimizers = [sgd(student, recipe) for student in students]

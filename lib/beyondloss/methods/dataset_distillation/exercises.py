@@ -17,7 +17,7 @@ def check_score(answer: Callable[[float, float, float], float], trials: int = 50
             return
         if not np.isclose(got, expected, atol=1e-9):
             print(
-                f"not yet: at HLR {hlr:.3f}, IOR {ior:.3f}, weight {weight:.3f} you say {got:.4f}, not {expected:.4f}"
+                f"not yet: at HLR {hlr:.3f}, IOR {ior:.3f}, weight {weight:.3f} {got:.4f} is not {expected:.4f}"
             )
             return
     print(f"right on {trials} random sets")
