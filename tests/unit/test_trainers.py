@@ -81,9 +81,10 @@ def test_a_seed_sees_the_same_numbers_alone_and_beside_others():
     assert not torch.equal(*Streams([3, 1]).uniform(5))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_seed_becomes_the_same_network_alone_and_beside_others(optimizer):
-    config = replace(CONFIG, optimizer=optimizer, weight_decay=0.1, clip=0.5)
+@pytest.mark.parametrize("rho", [0.0, 0.1])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
+def test_a_seed_becomes_the_same_network_alone_and_beside_others(optimizer, rho):
+    config = replace(CONFIG, optimizer=optimizer, weight_decay=0.1, clip=0.5, rho=rho)
     model, history = run([3, 1, 4], config)
     for member, seed in enumerate([3, 1, 4]):
         alone, alone_history = run([seed], config)
@@ -186,6 +187,9 @@ RUNS = {
     "momentum": {"config": replace(CONFIG, optimizer="sgd", lr=0.05)},
     "two batches a step": {"config": replace(CONFIG, accumulate=2)},
     "bfloat16": {"config": replace(CONFIG, precision="bfloat16")},
+    "muon": {"config": replace(CONFIG, optimizer="muon", weight_decay=0.1)},
+    "sam": {"config": replace(CONFIG, rho=0.1, accumulate=2), "network": replace(NETWORK, dropout=0.3)},
+    "sam around muon": {"config": replace(CONFIG, rho=0.1, optimizer="muon")},
     "until": {"until": lambda row: row["step"] == 8 and max(row["sum"]) > 0.0},
 }
 DEATHS = [
@@ -201,7 +205,8 @@ def test_a_resumed_run_is_the_run_bit_for_bit(name, seeds, call, tmp_path):
     whole, whole_history = run(seeds, config, **options)
     with pytest.raises(Killed):
         run(seeds, config, killed_at(call), checkpoint=tmp_path / "run.pt", **options)
-    assert (tmp_path / "run.pt").exists() == (call // config.accumulate >= 3)
+    calls_a_step = config.accumulate * (2 if config.rho else 1)
+    assert (tmp_path / "run.pt").exists() == (call // calls_a_step >= 3)
     resumed, history = run(seeds, config, checkpoint=tmp_path / "run.pt", **options)
     assert asdict(history) == asdict(whole_history)
     assert same_weights(resumed, whole)
@@ -326,7 +331,7 @@ def decayed(config: TrainConfig) -> Ensemble:
     return model
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 def test_weight_decay_falls_on_matrices_and_tables_alone(optimizer):
     model = decayed(TrainConfig(steps=1, lr=0.1, weight_decay=0.5, optimizer=optimizer))
     shrunk = {name for name, p in model.single.named_parameters() if torch.allclose(p, torch.tensor(0.95))}
@@ -376,11 +381,12 @@ def test_every_step_has_its_learning_rate():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, got 'adam'"),
+        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, muon, got 'adam'"),
         ({"schedule": "step"}, "schedule must be one of constant, cosine, linear, got 'step'"),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16, got 'float16'"),
         ({"steps": 0}, "steps must be positive, got 0"),
         ({"accumulate": 0}, "accumulate must be positive, got 0"),
+        ({"rho": -0.1}, "rho must not be negative, got -0.1"),
         ({"clip": -1.0}, "clip must not be negative, got -1.0"),
     ],
 )

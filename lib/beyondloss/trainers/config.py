@@ -1,14 +1,17 @@
 """How a network is trained, whatever it is trained for."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from beyondloss.models import Ensemble
+from beyondloss.trainers.optimizers import SAM, Joined, block_matrices
 
 CHOICES = {
-    "optimizer": ("adamw", "sgd"),
+    "optimizer": ("adamw", "sgd", "muon"),
     "schedule": ("constant", "cosine", "linear"),
     "precision": ("float32", "bfloat16"),
 }
@@ -22,7 +25,8 @@ class TrainConfig:
     lr: float  # of the first step after the warm-up
     optimizer: str = "adamw"
     betas: tuple[float, float] = (0.9, 0.99)
-    momentum: float = 0.9
+    momentum: float = 0.9  # of sgd
+    rho: float = 0.0  # how far sharpness-aware minimisation climbs; 0 is the optimizer as it is
     weight_decay: float = 0.0  # of matrices, tables of embeddings included; norms and biases are left alone
     schedule: str = "constant"
     warmup: int = 0  # steps
@@ -40,21 +44,43 @@ class TrainConfig:
         for name in ("steps", "lr", "accumulate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup", "clip", "evaluate_every", "checkpoint_every"):
+        for name in ("rho", "weight_decay", "warmup", "clip", "evaluate_every", "checkpoint_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 def make_optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:
     """The configured optimizer of all trainable weights; weight decay falls on matrices alone."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [
+    optimizer = {"adamw": adamw, "sgd": sgd, "muon": muon}[config.optimizer](model, config)
+    return SAM(optimizer, config.rho, (n.parameters() for n in model.networks)) if config.rho else optimizer
+
+
+def sgd(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups(model, config), lr=config.lr, momentum=config.momentum, fused=True)
+
+
+def adamw(model: Ensemble, config: TrainConfig, but: Iterable[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups(model, config, but), lr=config.lr, betas=config.betas, fused=True)
+
+
+def muon(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:
+    """Muon for the matrices of blocks, AdamW for the rest: embeddings, head, norms and biases.
+
+    Muon's steps are scaled to the size of AdamW's, so that one learning rate and one weight decay serve both.
+    """
+    matrices = [matrix for network in model.networks for matrix in block_matrices(network)]
+    settings = {"lr": config.lr, "weight_decay": config.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
+    return Joined(torch.optim.Muon(matrices, **settings), adamw(model, config, but=matrices))
+
+
+def groups(model: Ensemble, config: TrainConfig, but: Iterable[nn.Parameter] = ()) -> list[dict]:
+    """The trainable weights `but` some: matrices, which decay, and the others, which do not."""
+    left_out = set(but)
+    trainable = [p for p in model.parameters() if p.requires_grad and p not in left_out]
+    return [
         {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
 def lr_at(step: int, config: TrainConfig) -> float:

@@ -43,16 +43,20 @@ def train(
     model.train()
     if config.compile:
         model.compile()
+
+    def gradient() -> Float[Tensor, " member"]:
+        optimizer.zero_grad()
+        current = backward(objective, model, streams, config.accumulate, autocast)
+        clip_each_member(model, config.clip)
+        return current
+
     with streams.seeded_dropout():
         if checkpoint and checkpoint.exists():
             start = load_checkpoint(checkpoint, config, model, optimizer, streams, history)
         hold_still(model, history)
         for done in range(start + 1, config.steps + 1):
             set_lr(optimizer, lr_at(done - 1, config))
-            optimizer.zero_grad()
-            losses.append(backward(objective, model, streams, config.accumulate, autocast))
-            clip_each_member(model, config.clip)
-            optimizer.step()
+            losses.append(optimizer.step(streams.repeated(gradient) if config.rho else gradient))
 
             last = done == config.steps
             measuring = evaluate and (last or due(done, config.evaluate_every))

@@ -45,6 +45,16 @@ class Streams:
         states = [g.get_state() for g in self.generators] + [torch.get_rng_state()]
         return states + ([torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else [])
 
+    def repeated(self, draw: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """`draw`, but each call finds the streams where they stand now: it sees one batch, one dropout mask."""
+        state = self.state()
+
+        def again() -> Tensor:
+            self.restore(state)
+            return draw()
+
+        return again
+
     def restore(self, states: Sequence[Tensor]) -> None:
         """Go back to where `state` found the streams."""
         own, shared = states[: len(self.generators)], states[len(self.generators) :]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from beyondloss.trainers import Streams
+from beyondloss.trainers.streams import Streams
 
 KINDS = ("none", "affine", "affine, cutmix")
 

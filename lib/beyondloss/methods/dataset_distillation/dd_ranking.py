@@ -19,7 +19,7 @@ from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, Results, corners
 from beyondloss.methods.dataset_distillation.images import DATASETS, ImageSet, load, with_test_part
 from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
-from beyondloss.trainers import Streams
+from beyondloss.trainers.streams import Streams
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from beyondloss.methods.dataset_distillation.augmentation import Affine
 from beyondloss.methods.dataset_distillation.images import Split
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Weights
 from beyondloss.methods.dataset_distillation.students import Teacher
-from beyondloss.trainers import Streams
+from beyondloss.trainers.streams import Streams
 
 STAGES = 6  # snapshots of the images on their way
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from beyondloss.methods.dataset_distillation.augmentation import KINDS, Affine, augmented
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Network, Weights
-from beyondloss.trainers import Streams
+from beyondloss.trainers.streams import Streams
 
 LABELS = ("hard", "soft")
 

@@ -1,0 +1,104 @@
+"""Optimizers that torch has no class for: sharpness-aware minimisation, and Muon beside AdamW."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+TINY = 1e-12  # stands for the norm of a gradient that is zero, so that nothing is divided by it
+
+
+class Joined(torch.optim.Optimizer):
+    """Optimizers of disjoint weights, driven as one. Groups and state stay with the parts."""
+
+    def __init__(self, *parts: torch.optim.Optimizer):
+        # torch's own constructor is not called: it would copy the groups, which a part replaces when it loads
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """One step of every part, with the gradients that `closure` computes if it is given; returns its losses."""
+        losses = closure() if closure else None
+        for part in self.parts:
+            part.step()
+        return losses
+
+    def state_dict(self) -> dict:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+
+
+class SAM(Joined):
+    """Sharpness-aware minimisation around any optimizer (chapter 2).
+
+    A step climbs by `rho` along the normalised gradient g, takes the gradient there, goes back, and hands it to
+    `base`, as if it were that of the loss: grad L(theta + rho g / |g|). It costs two gradients. With `rho = 0` it is
+    `base`, bit for bit. `members` lists the weights of networks that train side by side, each of which has a norm of
+    its own, as it would alone; without it all weights are one network's.
+    """
+
+    def __init__(
+        self, base: torch.optim.Optimizer, rho: float, members: Iterable[Iterable[nn.Parameter]] = ()
+    ):
+        if rho < 0:
+            raise ValueError(f"rho must not be negative, got {rho}")
+        super().__init__(base)
+        self.rho = rho
+        self.members = [list(member) for member in members] or [
+            [p for group in base.param_groups for p in group["params"]]
+        ]
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
+        """One step. `closure` clears and computes the gradients; it is called twice and must see the same batch.
+
+        Returns the losses before the step. Weights that have no gradient neither climb nor count in the norm.
+        """
+        if closure is None:
+            raise ValueError("SAM takes two gradients a step: give `step` a closure that computes them")
+        losses = closure()
+        climbing = [[p for p in member if p.grad is not None] for member in self.members]
+        before = [[p.detach().clone() for p in member] for member in climbing]
+        with torch.no_grad():
+            for member in climbing:
+                climb(member, self.rho)
+        closure()
+        with torch.no_grad():
+            for member, values in zip(climbing, before, strict=True):
+                for parameter, value in zip(member, values, strict=True):
+                    parameter.copy_(value)
+        super().step()
+        return losses
+
+
+def climb(parameters: list[nn.Parameter], rho: float) -> None:
+    """Move by `rho` along the gradient of one network, its norm taken over all its weights."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters]).clamp(min=TINY)
+    for parameter in parameters:
+        parameter.add_(parameter.grad * (rho / norm))
+
+
+def block_matrices(network: nn.Module) -> list[nn.Parameter]:
+    """Trainable weights of the linear layers inside the blocks of a network, which Muon is made for.
+
+    A block is an entry of a `ModuleList` or `Sequential` that is itself made of modules. Embeddings, the head, norms
+    and biases lie outside. Raises ValueError if there is no such weight.
+    """
+    stacks = [module for module in network.modules() if isinstance(module, (nn.ModuleList, nn.Sequential))]
+    blocks = [block for stack in stacks for block in stack if any(True for _ in block.children())]
+    layers = [m for block in blocks for m in block.modules() if isinstance(m, nn.Linear)]
+    matrices = list(dict.fromkeys(layer.weight for layer in layers if layer.weight.requires_grad))
+    if not matrices:
+        raise ValueError(
+            f"{type(network).__name__} has no trainable linear layer in a block: train it with adamw"
+        )
+    return matrices
