@@ -35,7 +35,7 @@ class Protocol:
     steps: int = 400
     batch: int = 32
     rounds: int = 2
-    lrs: tuple[float, ...] = (0.01, 0.03, 0.1)
+    lrs: tuple[float, ...] = (0.03, 0.1)
     teacher_steps: int = 400
     validation: int = 30  # images a class, on which learning rate and augmentation are chosen
     most: int = 0  # training images a class, 0 for all

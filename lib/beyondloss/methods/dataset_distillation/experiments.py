@@ -76,6 +76,7 @@ TUNING = Experiment(
             "place": Axis(0, 1, 2),
             "per_class": Axis(*TUNED_AT),
             "rounds": 1,
+            "lrs": (0.01, 0.03, 0.1),
             "seed": Axis(100, 101, 102),
         },
     },
