@@ -37,15 +37,27 @@ def run_labels(points: Sequence[LabelsPoint]) -> list[dict]:
 def measure(point: LabelsPoint) -> dict:
     real, labels, test, test_labels, classes = real_inputs(point.seed, point.validation)
     teacher = theory.from_hard_labels(real, labels, classes, penalty=1.0)
+    student = taught(point, real, teacher)
+    right = [float(((test @ weights.T).argmax(-1) == test_labels).mean()) for weights in (student, teacher)]
+    return {"accuracy": right[0], "teacher": right[1], "error": theory.distance(student, teacher)}
+
+
+def taught(
+    point: LabelsPoint, real: Float[np.ndarray, "train p"], teacher: Float[np.ndarray, "classes p"]
+) -> Float[np.ndarray, "classes p"]:
+    """The student of a point."""
     inputs = drawn(point, real)
     given = theory.soft_labels(teacher, inputs)
     if point.labels == "soft":
-        student = theory.from_soft_labels(inputs, given)
-    else:
-        student = theory.from_hard_labels(inputs, given.argmax(-1), classes)
-    error = theory.distance(student, teacher)
-    right = [(test @ weights.T).argmax(-1) == test_labels for weights in (student, teacher)]
-    return {"accuracy": right[0].mean(), "teacher": right[1].mean(), "error": error}
+        return theory.from_soft_labels(inputs, given)
+    return theory.from_hard_labels(inputs, given.argmax(-1), len(teacher))
+
+
+def student_of(point: LabelsPoint) -> tuple[Float[np.ndarray, "classes p"], float]:
+    """The student of a point and its accuracy on digits."""
+    real, labels, test, test_labels, classes = real_inputs(point.seed, point.validation)
+    student = taught(point, real, theory.from_hard_labels(real, labels, classes, penalty=1.0))
+    return student, float(((test @ student.T).argmax(-1) == test_labels).mean())
 
 
 def real_inputs(seed: int, validation: int) -> tuple:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import torch
 
 from beyondloss.experiment import Effect, MissingPoints, paired_interval
-from beyondloss.methods.dataset_distillation import claims, scores
+from beyondloss.methods.dataset_distillation import claims, labels, scores, theory
+from beyondloss.methods.dataset_distillation.ranking import drawn
 from beyondloss.methods.dataset_distillation.settings import CORNERS, METHODS, OPTIMISED
 
 SHOWN = tuple(method for method in METHODS if method not in ("random again", "noise"))
@@ -28,13 +30,13 @@ def has(rows: pd.DataFrame, entry: str) -> bool:
 
 
 def board_row(rows: pd.DataFrame, entry: str, corner: str, weight: float) -> dict:
-    method, labels = method_of(entry), corner.split(",")[0]
+    method, kind = method_of(entry), corner.split(",")[0]
     measured = {
         "accuracy": claims.accuracy_of(rows, method, corner),
         "HLR": claims.recovery(rows, method),
         "IOR": claims.improvement(rows, method, corner),
         "LRS": claims.label_robust(rows, method, corner, weight),
-        "ARS": claims.augmentation_robust(rows, method, labels),
+        "ARS": claims.augmentation_robust(rows, method, kind),
     }
     row = {"set": entry, "recipe": corner}
     for name, values in measured.items():
@@ -116,7 +118,7 @@ def optimism(table: pd.DataFrame) -> pd.DataFrame:
     rows = claims.at_size(table)
     return pd.DataFrame(
         [{"recipe": c, **interval(rows.groupby("seed")[f"{c}, optimism"].mean())} for c in CORNERS]
-    )
+    ).round(4)
 
 
 MEASURES = ("accuracy", "LRS", "ARS")
@@ -145,10 +147,41 @@ def ranking_grid(
     return names, value, low, high
 
 
-def neutral_grid(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """LRS of the random subset by weight: the line that a set must pass."""
-    hlr = claims.recovery(claims.at_size(table), "random").mean()
-    return np.array([scores.neutral_lrs(hlr, weight) for weight in weights])
+def neutral_grid(tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarray) -> np.ndarray:
+    """What random images get, over measures, weights and images a class: the line that a set must pass."""
+    line = np.full((len(MEASURES), len(weights), len(sizes)), np.nan)
+    for k, size in enumerate(sizes):
+        table = next((t for t in tables if not t.empty and size in set(t["per_class"])), None)
+        if table is not None:
+            rows = claims.at_size(table, size)
+            line[0, :, k] = claims.accuracy_of(rows, "random", "hard").mean()
+            line[1, :, k] = scores.neutral_lrs(claims.recovery(rows, "random").mean(), weights)
+            line[2, :, k] = scores.NEUTRAL
+    return line
+
+
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of the variance over sets and recipes that the sets explain, by measure, with an interval over seeds."""
+    rows = claims.at_size(table)
+    measured = {
+        "accuracy": claims.image_shares(rows, claims.accuracy_of, CORNERS),
+        "LRS": claims.image_shares(rows, claims.label_robust, CORNERS),
+        "ARS": claims.image_shares(rows, claims.augmentation_robust, ("hard", "soft")),
+    }
+    return pd.DataFrame([{"measure": name, **interval(values)} for name, values in measured.items()]).round(3)
+
+
+def templates(counts: list[int], kinds: list[str], seed: int = 0) -> tuple[list[list[str]], np.ndarray]:
+    """Class templates of linear students of noise images, as pictures, and their accuracy: over kinds and counts."""
+    pictures, accuracy = [], np.zeros((len(kinds), len(counts)))
+    for i, kind in enumerate(kinds):
+        pictures.append([])
+        for j, count in enumerate(counts):
+            student, right = labels.student_of(labels.LabelsPoint("noise", kind, count, seed=seed))
+            rows = theory.centred(student.T).T[:, :-1].reshape(-1, 1, 8, 8)
+            pictures[i].append(drawn(torch.tensor(rows / np.abs(rows).max()), -0.6, 0.6))
+            accuracy[i, j] = right
+    return pictures, accuracy
 
 
 def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[list[str], list[list[str]]]:
