@@ -64,8 +64,8 @@ class ConvNet:
 
     def layers(
         self, weights: Weights, images: Float[Tensor, "member batch channel height width"]
-    ) -> list[Float[Tensor, "member batch channel height width"]]:
-        """The output of every block."""
+    ) -> list[Tensor]:
+        """The output of every block, each [member, batch, channel, height, width]."""
         members = len(images)
         hidden, outputs = images.transpose(0, 1).flatten(1, 2), []
         for block in range(self.depth):

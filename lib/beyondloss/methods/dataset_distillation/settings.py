@@ -54,10 +54,15 @@ TUNED_AT = (1, 10)
 def setting(method: str, per_class: int, lr: float = 0.0, iterations: int = 0, batch: int = 32) -> Setting:
     """The setting of a method: its tuned learning rate and its own iterations, unless others are given."""
     entry = METHODS[method]
-    tuned_at = max(size for size in TUNED_AT if size <= per_class)
     return Setting(
         iterations=iterations or entry.iterations,
-        lr=lr or TUNED.get((method, tuned_at), 1.0),
+        lr=lr or tuned_lr(method, per_class),
         batch=batch,
         statistics=entry.statistics,
     )
+
+
+def tuned_lr(method: str, per_class: int) -> float:
+    """The learning rate chosen at the largest number of images that is no larger; 1 for a method without one."""
+    known = {size: lr for (name, size), lr in TUNED.items() if name == method and size <= per_class}
+    return known[max(known)] if known else 1.0

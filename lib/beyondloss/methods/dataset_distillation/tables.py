@@ -200,5 +200,7 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
     mean = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)["validated"].mean()
+    tried = mean.groupby(["method", "per_class"])["image_lr"].transform("size")
+    mean = mean[tried == table["place"].nunique()]  # a grid that was not measured to its end chooses nothing
     best = mean.groupby(["method", "per_class"])["validated"].transform("max")
     return mean.assign(chosen=mean["validated"] == best)

@@ -2,7 +2,8 @@
 
 For each method and for 1 and 10 images a class: the learning rate of its grid at which students reach the greatest
 mean validation accuracy over the tuning seeds, trained under the labels and augmentation that the method was published
-with. Test images are never looked at. With 50 images a class the choice for 10 is used.
+with. Test images are never looked at. Where a size was not tuned, the choice of the next smaller one is used: that is
+so for every method with 50 images a class, and for MTT and the decoupled method with 10.
 """
 
 from collections.abc import Sequence
