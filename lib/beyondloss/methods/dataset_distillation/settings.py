@@ -45,10 +45,17 @@ OPTIMISED = ("DC", "DSA", "DM", "MTT", "decoupled")
 MATCHED = ("DC", "DSA", "DM", "MTT")
 REAL = ("random", "herding", "k-center")
 
-TUNED: dict[
-    tuple[str, int], float
-] = {}  # (method, images a class of the tuning) -> lr; see experiment `tuning`
 TUNED_AT = (1, 10)
+TUNED = {  # (method, images a class) -> image learning rate, as the experiment `tuning` chose it
+    ("DC", 1): 0.3,
+    ("DC", 10): 0.3,
+    ("DSA", 1): 0.03,
+    ("DSA", 10): 0.3,
+    ("DM", 1): 0.3,
+    ("DM", 10): 3.0,
+    ("MTT", 1): 300.0,
+    ("decoupled", 1): 0.1,
+}
 
 
 def setting(method: str, per_class: int, lr: float = 0.0, iterations: int = 0, batch: int = 32) -> Setting:
