@@ -26,7 +26,8 @@ def scoreboard(table: pd.DataFrame, per_class: int | None = None, weight: float 
 
 
 def has(rows: pd.DataFrame, entry: str) -> bool:
-    return method_of(entry) in set(rows["method"])
+    method = method_of(entry)
+    return {method, claims.reference(method)} <= set(rows["method"])
 
 
 def board_row(rows: pd.DataFrame, entry: str, corner: str, weight: float) -> dict:
