@@ -83,6 +83,12 @@ def corners_long(table: pd.DataFrame) -> pd.DataFrame:
     return long.astype({"accuracy": float})
 
 
+def mean_corners(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy, rows a method, columns a corner by a short name."""
+    mean = table.groupby("method", sort=False)[list(CORNERS)].mean()
+    return mean.rename(columns=lambda corner: corner.replace(", augmented", "+aug"))
+
+
 def waterfall(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """What each step adds to the accuracy of random images with hard labels (chapter 6, eq. dd-waterfall)."""
     rows = claims.at_size(table)
