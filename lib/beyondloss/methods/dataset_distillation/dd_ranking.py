@@ -99,8 +99,8 @@ def evaluate(
     random = judged(bench, drawn, hard.sort().values, None)
     own = corner(use, augmented)
     gains = {name: mine[name] - random[name] for name in CORNERS}
-    hlr = scores.hard_label_recovery(bench.whole.numpy(force=True), mine["hard"])
-    random_hlr = scores.hard_label_recovery(bench.whole.numpy(force=True), random["hard"])
+    hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), mine["hard"])
+    random_hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), random["hard"])
     ars = scores.augmentation_robust_score(gains[corner(use, True)], gains[corner(use, False)])
     return Report(
         hlr=paired_interval(hlr),
@@ -111,7 +111,7 @@ def evaluate(
         neutral_ars=scores.NEUTRAL,
         accuracy={name: paired_interval(values) for name, values in mine.items()},
         random={name: paired_interval(values) for name, values in random.items()},
-        whole=paired_interval(bench.whole.numpy(force=True)),
+        whole=paired_interval(bench.whole.double().numpy(force=True)),
         recipe=own,
         weight=weight,
     )
@@ -172,7 +172,7 @@ def judged(bench: Bench, images: Tensor, hard: Tensor, soft: Tensor | None) -> d
             )
             for augmented, kinds in ((False, ("none",)), (True, ("affine", "affine, cutmix")))
         }
-    return {name: result.chosen.mean(-1).numpy(force=True) for name, result in found.items()}
+    return {name: result.chosen.mean(-1).double().numpy(force=True) for name, result in found.items()}
 
 
 def random_like(bench: Bench, hard: Tensor) -> Float[Tensor, "seed image channel height width"]:

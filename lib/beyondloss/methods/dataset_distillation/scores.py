@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
-Number = float | Float[np.ndarray, "*any"]
+Number = float | Float[np.ndarray, "*any"] | pd.Series
 
 SPAN = math.e - 1 / math.e
 
@@ -25,7 +26,7 @@ def normalised(exponent: Number) -> Number:
     return (np.exp(exponent) - 1 / math.e) / SPAN
 
 
-def label_robust_score(hlr: Number, ior: Number, weight: float = 0.5) -> Number:
+def label_robust_score(hlr: Number, ior: Number, weight: Number = 0.5) -> Number:
     """LRS: IOR against HLR with `weight` on IOR (eq. dd-lrs)."""
     return normalised(weight * ior - (1 - weight) * hlr)
 
@@ -38,7 +39,7 @@ def augmentation_robust_score(with_it: Number, without: Number, weight: float = 
 NEUTRAL = float(normalised(0.0))  # of a set that is worth as much as random images, and as the whole data
 
 
-def neutral_lrs(hlr: Number, weight: float = 0.5) -> Number:
+def neutral_lrs(hlr: Number, weight: Number = 0.5) -> Number:
     """LRS of a random subset, whose IOR is 0 (proposition dd-neutral)."""
     return label_robust_score(hlr, 0.0, weight)
 
