@@ -21,6 +21,10 @@ FALSIFIED = {  # chapter -> a constant of its code, and a wrong value that its c
         "logit[small] ** 2 / 8",
         "logit[small] ** 2 / 9",
     ),  # the ridge of the noise regime
+    "06_dataset_distillation": (
+        "theory.least_angle(m, 10)",
+        "60 * theory.least_angle(m, 10)",
+    ),  # what no student of hard labels undercuts
     "10_hallucination": (
         "1 - (n * (n - 1)).sum() / 90",
         "1 - (n * (n - 1)).sum() / 100",

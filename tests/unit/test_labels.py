@@ -1,4 +1,4 @@
-"""Docstrings name the equations and theorems of their chapter; every name must be a label there."""
+"""Docstrings name the equations and theorems of their chapter; every name must be a label of one."""
 
 import json
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMED = re.compile(r"\b(?:eq\.|theorem) (md-[a-z-]+)")
+NAMED = re.compile(r"\b(?:eq\.|theorem|proposition) ([a-z]{2}-[a-z-]+)")
 
 
 def chapter_text() -> str:
-    cells = json.loads((ROOT / "notebooks/03_masked_diffusion.ipynb").read_text())["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells)
+    books = [json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    return "\n".join("".join(cell["source"]) for book in books for cell in book["cells"])
 
 
 def labels_in_the_library() -> list[tuple[str, str]]:

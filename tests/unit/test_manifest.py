@@ -58,4 +58,9 @@ def test_published_numbers_say_where_they_come_from():
             assert set(table) == {"title", "source", "columns", "rows"}, name
             assert table["columns"][-1] == "source"
             assert all(len(row) == len(table["columns"]) for row in table["rows"]), name
-            assert {row[-1] for row in table["rows"]} <= {"abstract", "reading notes", "paper"}, name
+            assert {row[-1] for row in table["rows"]} <= {
+                "abstract",
+                "reading notes",
+                "paper",
+                "repository",
+            }, name

@@ -301,3 +301,37 @@ def test_every_kind_of_panel_has_a_plain_figure():
 def test_a_text_panel_lights_up_along_a_slider_that_exists():
     with pytest.raises(ValueError, match="depends on 'step'"):
         Explorer("t", [K], [Panel.text("t", "x", along="step")], description="")
+
+
+# Rankings and pictures ---------------------------------------------------------------------------------------------
+
+
+def ranking(**options):
+    values = [[1.0, 3.0], [2.0, 1.0], [0.5, 0.7]]  # over k
+    panel = Panel.bars(
+        "Ranking", ["a", "b"], values, band=(np.subtract(values, 0.1), np.add(values, 0.1)), **options
+    )
+    return Explorer("Bars", [K], [panel], description="Two bars.")
+
+
+def test_bars_keep_a_value_an_interval_and_a_name_each_and_lit_ones_are_told_apart():
+    figure = ranking(mark=[0.1, 0.2, 0.3], mark_name="neutral", lit=["b"])
+    (panel,) = figure.state["panels"]
+    assert panel["names"] == ["a", "b"] and panel["lit"] == [False, True]
+    assert figure.at({"k": 2})[panel["values"]] == [1, 3] and figure.at({"k": 4})[panel["mark"]] == 0.3
+    assert panel["range"][0] < 0.5 and panel["range"][1] > 3
+    heights = [patch.get_width() for patch in figure.figure({"k": 2}).axes[0].patches]
+    assert heights == sorted(heights)  # drawn from below: the longest on top
+
+
+def test_pictures_have_as_many_digits_as_pixels():
+    pixels = ["0f" * 2 + "8" * 4] * 3
+    figure = Explorer(
+        "Two", [K], [Panel.pictures("Two", ["x", "y"], pixels, size=2)], description="Two pictures."
+    )
+    assert figure.at()[figure.state["panels"][0]["pixels"]] == "0f0f8888"
+    assert len(figure.figure().axes[0].images) == 2
+    with pytest.raises(ValueError, match="8 pixels"):
+        Explorer(
+            "Two", [K], [Panel.pictures("Two", ["x", "y"], ["0f"] * 3, size=2)], description="Two pictures."
+        )

@@ -1,7 +1,7 @@
 """A chapter: one paper, its experiments and claims, and the parameters of one run of it."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,10 @@ class Paper:
 
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """One paper: its experiments and its claims."""
+    """One paper: its experiments and its claims.
+
+    boards: experiment -> table of its points, to title -> leaderboard, for a chapter that ranks something.
+    """
 
     number: int
     slug: str
@@ -36,6 +39,7 @@ class Chapter:
     paper: Paper
     experiments: tuple[Experiment, ...]
     claims: "tuple[Claim, ...]" = ()
+    boards: "Callable[[Mapping[str, pd.DataFrame]], Mapping[str, pd.DataFrame]] | None" = None
 
     def __post_init__(self):
         for claim in self.claims:

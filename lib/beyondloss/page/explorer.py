@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from beyondloss.page.grid import Grid, States
-from beyondloss.page.panels import HeatPanel, Panel, Slider, TextPanel
+from beyondloss.page.grid import AnyPanel, Grid, States
+from beyondloss.page.panels import Slider
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -76,7 +76,7 @@ class Explorer(anywidget.AnyWidget):
         self,
         title: str,
         sliders: Sequence[Slider],
-        panels: Sequence[Panel | TextPanel | HeatPanel],
+        panels: Sequence[AnyPanel],
         description: str,
         heavy: bool = False,
     ):
@@ -265,7 +265,7 @@ def _slider(slider: Slider, *, live: bool) -> str:
     )
 
 
-def _panel(panel: Panel | TextPanel | HeatPanel, state: Mapping[str, Any], data: Sequence[Any]) -> str:
+def _panel(panel: AnyPanel, state: Mapping[str, Any], data: Sequence[Any]) -> str:
     title, about = html.escape(panel.title), html.escape(panel.description or panel.summary)
     readouts = "".join(
         f"<span>{html.escape(item.name)} <b>{html.escape(data[number])}</b></span>"

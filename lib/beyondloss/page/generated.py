@@ -20,7 +20,7 @@ from pathlib import Path
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter, Plan, Store, Verdict, duration, judge, root, table
 from beyondloss.experiment.errors import choose
-from beyondloss.page.benchmarks import benchmarks_table
+from beyondloss.page.benchmarks import benchmarks_table, students_table
 
 SHOWN = ("quick", "full")  # what readers are told; smoke only walks the code
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end of generated part -->)", re.DOTALL)
@@ -148,6 +148,26 @@ def _claims_of(chapter: Chapter, to_root: str) -> str:
     return "\n".join(lines)
 
 
+def leaderboard(to_root: str) -> str:
+    """The boards of every chapter that has some, from the committed points of each scale, best entry first."""
+    lines = []
+    for chapter in catalogue.chapters():
+        for scale in SHOWN if chapter.boards else ():
+            plans = [e.plan(scale) for e in chapter.at(scale)]
+            tables = {plan.experiment.name: table(plan, committed(plan)) for plan in plans}
+            for title, board in chapter.boards(tables).items():
+                lines += [
+                    f"## {title[0].upper()}{title[1:]}",
+                    "",
+                    f"From {_link(chapter, to_root)}, {scale} scale.",
+                    "",
+                ]
+                lines += [_row(*board.columns), "|---" * len(board.columns) + "|"]
+                lines += [_row(*cells) for cells in board.itertuples(index=False)]
+                lines.append("")
+    return "\n".join(lines).rstrip() or "*No point is stored yet.*"
+
+
 def sentence(verdict: Verdict) -> str:
     """`held: 0.12 [0.08, 0.16], 5 seeds`, with what has to be said about it."""
     details = _details(verdict)
@@ -226,4 +246,6 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "findings": findings_table,
     "claims": claims_tables,
     "benchmarks": benchmarks_table,
+    "students": students_table,
+    "leaderboard": leaderboard,
 }

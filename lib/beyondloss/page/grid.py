@@ -12,7 +12,20 @@ from typing import Any
 import numpy as np
 
 from beyondloss.page import theme
-from beyondloss.page.panels import HeatPanel, Marker, Panel, Series, Shade, Slider, TextPanel, Values
+from beyondloss.page.panels import (
+    BarsPanel,
+    HeatPanel,
+    Marker,
+    Panel,
+    PicturesPanel,
+    Series,
+    Shade,
+    Slider,
+    TextPanel,
+    Values,
+)
+
+AnyPanel = Panel | TextPanel | HeatPanel | BarsPanel | PicturesPanel
 
 DIGITS = 4  # significant digits kept of a drawn number: finer than a tenth of a pixel
 
@@ -127,7 +140,7 @@ class States:
     def __init__(self, grid: Grid):
         self.grid = grid
 
-    def panel(self, panel: Panel | TextPanel | HeatPanel) -> dict[str, Any]:
+    def panel(self, panel: AnyPanel) -> dict[str, Any]:
         state = {"kind": panel.kind, **getattr(self, f"_{panel.kind}")(panel)}
         state["readouts"] = [
             self.grid.add(f"readout {item.name!r}", item.values, item.over, 0, _written(item.format))
@@ -197,6 +210,34 @@ class States:
             "range": panel.range or self._range([values], log=False, pad=0.0),
             "tint": _tint(panel.colour),
         }
+
+    def _bars(self, panel: BarsPanel) -> dict[str, Any]:
+        owner, (low, high) = f"bars {panel.title!r}", panel.band or (None, None)
+        data = {
+            key: self.grid.add(owner, values, panel.over, 1, _numbers)
+            for key, values in {"values": panel.values, "low": low, "high": high}.items()
+        }
+        drawn = [data["values"], data["low"], data["high"]]
+        return {
+            **data,
+            "mark": self.grid.add(f"mark {panel.mark_name!r}", panel.mark, panel.over, 0, _number),
+            "markName": panel.mark_name,
+            "names": list(panel.names),
+            "lit": [name in panel.lit for name in panel.names],
+            "digits": panel.digits,
+            "xLabel": panel.x_label,
+            "range": panel.range or self._range(drawn, log=False, pad=0.05),
+            "tints": [_tint("blue"), _tint("vermillion"), _tint("grey")],
+        }
+
+    def _pictures(self, panel: PicturesPanel) -> dict[str, Any]:
+        pixels = self.grid.add(f"pictures {panel.title!r}", panel.pixels, panel.over, 0, _written(""))
+        wanted = len(panel.names) * panel.size**2
+        if any(len(cell) != wanted for cell in self.grid.data[pixels].cells):
+            raise ValueError(
+                f"pictures {panel.title!r}: {len(panel.names)} pictures have {wanted} pixels at every setting"
+            )
+        return {"pixels": pixels, "names": list(panel.names), "size": panel.size, "columns": panel.columns}
 
     def _range(self, data: Sequence[int | None], log: bool, pad: float) -> list[float]:
         """The least and the greatest drawn number over the whole grid, so that axes stay still while a slider moves."""

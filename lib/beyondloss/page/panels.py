@@ -123,7 +123,7 @@ class Readout:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot of an explorer. `Panel.text` and `Panel.heat` make the other two kinds."""
+    """One plot of an explorer. `Panel.text`, `.heat`, `.bars` and `.pictures` make the other kinds."""
 
     title: str
     x_label: str = ""
@@ -154,6 +154,16 @@ class Panel:
     def heat(title: str, values: Values, rows: Sequence, columns: Sequence, **options) -> HeatPanel:
         """A panel of numbers in shaded cells, `values` [*grid, rows, columns]. See HeatPanel for the options."""
         return HeatPanel(title, values, rows, columns, **options)
+
+    @staticmethod
+    def bars(title: str, names: Sequence[str], values: Values, **options) -> BarsPanel:
+        """A ranking: a bar a name, the longest on top, `values` [*grid, bars]. See BarsPanel for the options."""
+        return BarsPanel(title, names, values, **options)
+
+    @staticmethod
+    def pictures(title: str, names: Sequence[str], pixels: Values, size: int, **options) -> PicturesPanel:
+        """Small grey pictures, `pixels` [*grid] of hexadecimal digits. See PicturesPanel for the options."""
+        return PicturesPanel(title, names, pixels, size, **options)
 
 
 @dataclass(frozen=True)
@@ -206,3 +216,62 @@ class HeatPanel:
     @property
     def height(self) -> int:
         return 34 * len(self.rows) + 60
+
+
+@dataclass(frozen=True)
+class BarsPanel:
+    """A bar for each of `names`, ordered by `values` [*grid, bars] at every setting; the line `mark` [*grid] is named.
+
+    `band` is a pair (low, high) of the shape of `values`. Bars of the names in `lit` have the second colour.
+    """
+
+    title: str
+    names: Sequence[str]
+    values: Values
+    x_label: str = ""
+    over: Sequence[str] | None = None
+    band: tuple[Values, Values] | None = None
+    mark: Values = None
+    mark_name: str = ""
+    lit: Sequence[str] = ()
+    digits: int = 3
+    range: tuple[float, float] | None = None
+    readouts: Sequence[Readout] = ()
+    description: str = ""
+
+    kind = "bars"
+
+    @property
+    def summary(self) -> str:
+        return f"{self.title}: {len(self.names)} bars, the longest on top"
+
+    @property
+    def height(self) -> int:
+        return 27 * len(self.names) + 62
+
+
+@dataclass(frozen=True)
+class PicturesPanel:
+    """Square grey pictures of `size` pixels a side, named below, `columns` in a row.
+
+    `pixels` [*grid] is text: of each picture row by row one hexadecimal digit a pixel, "0" black and "f" white.
+    """
+
+    title: str
+    names: Sequence[str]
+    pixels: Values
+    size: int
+    over: Sequence[str] | None = None
+    columns: int = 5
+    readouts: Sequence[Readout] = ()
+    description: str = ""
+
+    kind = "pictures"
+
+    @property
+    def summary(self) -> str:
+        return f"{self.title}: {len(self.names)} pictures"
+
+    @property
+    def height(self) -> int:
+        return 82 * -(-len(self.names) // self.columns)

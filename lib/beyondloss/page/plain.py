@@ -117,8 +117,40 @@ def _heat(ax: Axes, panel: Any, state: State, data: Data) -> None:
     ax.spines[:].set_visible(False)
 
 
+def _bars(ax: Axes, panel: Any, state: State, data: Data) -> None:
+    values = _floats(data[state["values"]])
+    order = np.argsort(-values, kind="stable")[::-1]
+    colours = [state["tints"][int(state["lit"][i])][0] for i in order]
+    ax.barh(
+        range(len(order)),
+        values[order] - state["range"][0],
+        left=state["range"][0],
+        color=colours,
+        alpha=0.75,
+    )
+    if state["low"] is not None:
+        low, high = (_floats(data[state[key]])[order] for key in ("low", "high"))
+        ax.hlines(range(len(order)), low, high, color=theme.INK, linewidth=1.2)
+    if state["mark"] is not None and data[state["mark"]] is not None:
+        ax.axvline(data[state["mark"]], color=state["tints"][2][0], linestyle=":", linewidth=1.6)
+    ax.set_yticks(range(len(order)), [state["names"][i] for i in order])
+    ax.set(xlabel=state["xLabel"], xlim=state["range"])
+    ax.grid(False)
+
+
+def _pictures(ax: Axes, panel: Any, state: State, data: Data) -> None:
+    size, columns, count = state["size"], state["columns"], len(state["names"])
+    levels = np.array([int(digit, 16) for digit in data[state["pixels"]]]).reshape(count, size, size)
+    for i, (name, picture) in enumerate(zip(state["names"], levels, strict=True)):
+        left, top = 1.25 * (i % columns), 1.5 * (i // columns)
+        ax.imshow(picture, cmap="gray", vmin=0, vmax=15, extent=(left, left + 1, top + 1, top))
+        ax.text(left + 0.5, top + 1.08, name, ha="center", va="top", fontsize=8)
+    ax.set(xlim=(0, 1.25 * min(columns, count)), ylim=(1.5 * -(-count // columns), 0))
+    ax.set_axis_off()
+
+
 def _floats(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-_PAINTERS = {"plot": _plot, "text": _text, "heat": _heat}
+_PAINTERS = {"plot": _plot, "text": _text, "heat": _heat, "bars": _bars, "pictures": _pictures}

@@ -1,0 +1,305 @@
+"""The claims of chapter 6, with the criteria by which the tables judge them."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval
+from beyondloss.methods.dataset_distillation import scores
+from beyondloss.methods.dataset_distillation.settings import CORNERS, MATCHED, METHODS
+
+BARE, FULL_RECIPE = "hard", "soft, augmented"
+COMPARED = ("random again", "herding", "k-center", "DC", "DSA", "DM", "MTT", "decoupled")
+PICKED = ("herding", "k-center", *MATCHED)  # sets that somebody took trouble to choose or to make
+SMALL = 0.02  # how far from neutral a score of random images may be
+
+
+def at_size(table: pd.DataFrame, per_class: int | None = None) -> pd.DataFrame:
+    """The points with one number of images a class, the smallest unless one is named; MissingPoints without."""
+    size = table["per_class"].min() if per_class is None else per_class
+    rows = table[table["per_class"] == size]
+    if rows.empty:
+        raise MissingPoints(f"no point with {size} images a class")
+    return rows
+
+
+def by_method(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric as rows of seeds and columns of methods. MissingPoints where seeds or the random set lack."""
+    wide = rows.pivot(index="seed", columns="method", values=metric)
+    if "random" not in wide or wide["random"].isna().any():
+        raise MissingPoints("the random subset, which everything is compared with, is missing")
+    return wide
+
+
+def present(wide: pd.DataFrame, methods: tuple[str, ...]) -> list[str]:
+    found = [method for method in methods if method in wide]
+    if len(found) < 2:
+        raise MissingPoints(f"fewer than two of {', '.join(methods)}")
+    return found
+
+
+def rounds(rows: pd.DataFrame, turn: int) -> pd.DataFrame:
+    """The same table with the accuracies of one round instead of their mean."""
+    return rows.assign(**{c: rows[f"{c}, rounds"].str[turn] for c in CORNERS})
+
+
+# The scores of sets in tables -------------------------------------------------------------------------------
+
+
+def reference(method: str) -> str:
+    """What a set is compared with: the random subset, and this one with another."""
+    return "random again" if method == "random" else "random"
+
+
+def recovery(rows: pd.DataFrame, method: str) -> pd.Series:
+    """HLR, one value a seed."""
+    whole, hard = by_method(rows, "whole"), by_method(rows, BARE)
+    return scores.hard_label_recovery(whole["random"], hard[method])
+
+
+def improvement(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
+    """IOR under one recipe, one value a seed."""
+    accuracy = by_method(rows, corner)
+    return scores.improvement_over_random(accuracy[method], accuracy[reference(method)])
+
+
+def label_robust(
+    rows: pd.DataFrame, method: str, corner: str | None = None, weight: float = 0.5
+) -> pd.Series:
+    """LRS with the method's own recipe or another one, one value a seed."""
+    ior = improvement(rows, method, corner or METHODS[method].corner)
+    return scores.label_robust_score(recovery(rows, method), ior, weight)
+
+
+def augmentation_robust(
+    rows: pd.DataFrame, method: str, labels: str | None = None, weight: float = 0.5
+) -> pd.Series:
+    """ARS with the method's own labels or others, one value a seed."""
+    labels = labels or METHODS[method].labels
+    gains = [improvement(rows, method, corner) for corner in (f"{labels}, augmented", labels)]
+    return scores.augmentation_robust_score(*gains, weight)
+
+
+# Measures of the claims -------------------------------------------------------------------------------------
+
+
+def random_against_best(corner: str, per_class: int | None = None):
+    """Random images with soft labels and augmentation against the best picked or made set in a corner."""
+
+    def measure(table: pd.DataFrame) -> Effect:
+        rows = at_size(table, per_class)
+        hard = by_method(rows, corner)
+        best = hard[present(hard, PICKED)].mean().idxmax()
+        return paired_interval(by_method(rows, FULL_RECIPE)["random"] - hard[best], unit="accuracy")
+
+    return measure
+
+
+def recipe_against_images(table: pd.DataFrame) -> Effect:
+    """What labels and augmentation add to random images, less what images add under that recipe."""
+    rows = at_size(table)
+    bare, full = by_method(rows, BARE), by_method(rows, FULL_RECIPE)
+    images = full[present(full, MATCHED)].mean(axis=1) - full["random"]
+    return paired_interval(full["random"] - bare["random"] - images, unit="accuracy")
+
+
+def noise_labels(table: pd.DataFrame) -> Effect:
+    """Soft against hard labels on as many noise images as the teacher has inputs."""
+    rows = table[(table["inputs"] == "noise") & (table["images"] == 65)]
+    if rows.empty:
+        raise MissingPoints("no point with 65 noise images")
+    if rows.loc[rows["labels"] == "soft", "error"].max() > 1e-6:
+        return Effect(-1.0, -np.inf, np.inf, rows["seed"].nunique(), "accuracy")
+    accuracy = rows.pivot(index="seed", columns="labels", values="accuracy")
+    return paired_interval(accuracy["soft"] - accuracy["hard"], unit="accuracy")
+
+
+def share_of_images(values: np.ndarray) -> float:
+    """Share of the variance of values [set, recipe] that the sets' own means explain."""
+    total = np.sum((values - values.mean()) ** 2)
+    return float(values.shape[1] * np.sum((values.mean(1) - values.mean()) ** 2) / total) if total else np.nan
+
+
+def image_shares(rows: pd.DataFrame, measure, over: tuple[str, ...]) -> pd.Series:
+    """`share_of_images` of a measure (rows, method, recipe) -> one value a seed."""
+    methods = present(by_method(rows, BARE), COMPARED)
+    cells = np.array([[measure(rows, method, recipe).to_numpy() for recipe in over] for method in methods])
+    seeds = by_method(rows, BARE).index
+    return pd.Series([share_of_images(cells[..., i]) for i in range(len(seeds))], index=seeds)
+
+
+def accuracy_of(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
+    return by_method(rows, corner)[method]
+
+
+def lrs_tells_images(table: pd.DataFrame) -> Effect:
+    rows = at_size(table)
+    gain = image_shares(rows, label_robust, CORNERS) - image_shares(rows, accuracy_of, CORNERS)
+    return paired_interval(gain, unit="share of variance")
+
+
+def ars_tells_images(table: pd.DataFrame) -> Effect:
+    rows = at_size(table)
+    ars = image_shares(rows, augmentation_robust, ("hard", "soft"))
+    return paired_interval(ars - image_shares(rows, accuracy_of, CORNERS), unit="share of variance")
+
+
+def rank_correlations(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
+    """Spearman's correlation over methods, one value a seed."""
+    return first.rank(axis=1).corrwith(second.rank(axis=1), axis=1)
+
+
+def own_accuracy(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({m: accuracy_of(rows, m, METHODS[m].corner) for m in methods})
+
+
+def own_scores(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({m: label_robust(rows, m) for m in methods})
+
+
+def lrs_predicts_elsewhere(table: pd.DataFrame) -> Effect:
+    """Rank correlation with another architecture's accuracy: that of LRS less that of accuracy."""
+    rows = at_size(table)
+    elsewhere = by_method(rows, "two-layer")
+    methods = present(elsewhere, COMPARED)
+    by_score, by_accuracy = (
+        rank_correlations(measure(rows, methods), elsewhere[methods])
+        for measure in (own_scores, own_accuracy)
+    )
+    return paired_interval(by_score - by_accuracy, unit="rank correlation")
+
+
+def random_is_neutral(table: pd.DataFrame) -> Effect:
+    """How far within SMALL of its neutral value ARS of a second random subset stays, the farther of both labels."""
+    rows = at_size(table)
+    away = [augmentation_robust(rows, "random again", labels) - scores.NEUTRAL for labels in ("hard", "soft")]
+    effects = [paired_interval(SMALL - sign * a) for a in away for sign in (1, -1)]
+    return min(effects, key=lambda effect: effect.low)
+
+
+def order_reverses(table: pd.DataFrame) -> Effect:
+    """Accuracy puts random images with soft labels before DM with hard labels, LRS after: the lesser lead."""
+    rows = at_size(table)
+    accuracy = accuracy_of(rows, "random", FULL_RECIPE) - accuracy_of(rows, "DM", BARE)
+    score = label_robust(rows, "DM", BARE) - label_robust(rows, "random", FULL_RECIPE)
+    return min((paired_interval(lead) for lead in (accuracy, score)), key=lambda effect: effect.low)
+
+
+def discordance(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
+    """Share of pairs of columns that two tables order differently, row by row; ties are no difference."""
+    pairs = list(combinations(first.columns, 2))
+    signs = [np.sign(t[a] - t[b]) * np.sign(u[a] - u[b]) for t, u in [(first, second)] for a, b in pairs]
+    return sum((sign < 0).astype(float) for sign in signs) / len(pairs)
+
+
+def order_changes(table: pd.DataFrame) -> Effect:
+    """Discordance of accuracy and LRS, each of another round, less that of accuracy in one round and the other."""
+    rows = at_size(table)
+    methods = present(by_method(rows, BARE), COMPARED)
+    one, other = rounds(rows, 0), rounds(rows, 1)
+    accuracy = [own_accuracy(r, methods) for r in (one, other)]
+    lrs = [own_scores(r, methods) for r in (one, other)]
+    crossed = (discordance(accuracy[0], lrs[1]) + discordance(accuracy[1], lrs[0])) / 2
+    return paired_interval(crossed - discordance(*accuracy), unit="share of pairs")
+
+
+CLAIMS = (
+    Claim(
+        "6.1a",
+        "Random images with soft labels and augmentation beat the best selected or distilled images with hard labels.",
+        "Test accuracy with one image a class, random with the teacher's labels on augmented views minus the best of "
+        "herding, k-center, DC, DSA, DM and MTT (by its mean over seeds) with hard labels and no augmentation; the "
+        "interval lies above 0.",
+        "ranking",
+        random_against_best(BARE),
+    ),
+    Claim(
+        "6.1b",
+        "They do so when the distilled side may augment, too.",
+        "As 6.1a, against hard labels with augmentation.",
+        "ranking",
+        random_against_best("hard, augmented"),
+    ),
+    Claim(
+        "6.1c",
+        "Gains come from labels and augmentation more than from images.",
+        "One image a class: what soft labels with augmentation add to random images over hard labels without, minus "
+        "what the images of DC, DSA, DM and MTT add on average to random ones under soft labels with augmentation; the "
+        "interval lies above 0.",
+        "ranking",
+        recipe_against_images,
+    ),
+    Claim(
+        "6.1d",
+        "Soft labels carry a teacher through images of nothing, hard labels do not.",
+        "A linear teacher of digits, 65 images of normal noise: the student of soft labels equals its teacher to 1e-6, "
+        "and its accuracy less that of the student of hard labels has an interval above 0.2.",
+        "labels",
+        noise_labels,
+        margin=0.2,
+    ),
+    Claim(
+        "6.1e",
+        "6.1a holds with ten images a class.",
+        "As 6.1a, with ten images a class.",
+        "more_images",
+        random_against_best(BARE, 10),
+    ),
+    Claim(
+        "6.1f",
+        "6.1a holds with fifty images a class.",
+        "As 6.1a, with fifty images a class.",
+        "more_images",
+        random_against_best(BARE, 50),
+    ),
+    Claim(
+        "6.2a",
+        "The label-robust score tells images from recipes where accuracy does not.",
+        "Over eight sets and the four corners of labels and augmentation: the share of variance that the sets explain, "
+        "that of LRS minus that of accuracy, has an interval above 0.2.",
+        "ranking",
+        lrs_tells_images,
+        margin=0.2,
+    ),
+    Claim(
+        "6.2b",
+        "So does the augmentation-robust score.",
+        "As 6.2a, with ARS under hard and under soft labels in place of LRS.",
+        "ranking",
+        ars_tells_images,
+        margin=0.2,
+    ),
+    Claim(
+        "6.2c",
+        "The label-robust score predicts better than accuracy how good a set is for another architecture.",
+        "Rank correlation over eight sets, each under its own recipe, with the accuracy of a two-layer network trained "
+        "on the set with hard labels: that of LRS minus that of accuracy has an interval above 0.",
+        "ranking",
+        lrs_predicts_elsewhere,
+    ),
+    Claim(
+        "6.2d",
+        "Random images score as neutral.",
+        "ARS of a second random subset stays within 0.02 of 0.269 with hard and with soft labels: the least of the "
+        "four one-sided distances has an interval above 0.",
+        "ranking",
+        random_is_neutral,
+    ),
+    Claim(
+        "6.3a",
+        "A score reverses an order that accuracy gives.",
+        "Random images with soft labels and augmentation against DM with hard labels and none: accuracy puts the first "
+        "ahead, LRS the second; the lesser of the two leads has an interval above 0.",
+        "ranking",
+        order_reverses,
+    ),
+    Claim(
+        "6.3b",
+        "Ranking methods by the label-robust score changes their order.",
+        "Share of pairs of the eight sets, each under its own recipe, that accuracy and LRS of different rounds order "
+        "differently, minus the share that accuracy orders differently in its two rounds; the interval lies above 0.",
+        "ranking",
+        order_changes,
+    ),
+)

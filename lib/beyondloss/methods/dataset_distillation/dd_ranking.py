@@ -1,0 +1,231 @@
+"""Judge a distilled set of your own: HLR, IOR, LRS and ARS with their intervals (chapter 6, section 9).
+
+from beyondloss.methods.dataset_distillation import dd_ranking
+images, labels = dd_ranking.load_distilled("my_set.pt")
+dd_ranking.evaluate(images, labels, "cifar-10")
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from beyondloss.experiment import Effect, paired_interval
+from beyondloss.methods.dataset_distillation import scores
+from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, Results, corners
+from beyondloss.methods.dataset_distillation.images import DATASETS, ImageSet, load, with_test_part
+from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
+from beyondloss.trainers.streams import Streams
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of one set with 95% intervals over seeds, and the accuracies that they are made of."""
+
+    hlr: Effect
+    ior: Effect
+    lrs: Effect
+    ars: Effect
+    neutral_lrs: float  # of a random subset, for which LRS is to be compared
+    neutral_ars: float
+    accuracy: dict[str, Effect]
+    random: dict[str, Effect]
+    whole: Effect
+    recipe: str
+    weight: float
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """Name, value with interval, and what to compare it with."""
+        rows = [
+            ("HLR (smaller is better)", self.hlr, "0: as good as all images"),
+            (f"IOR under {self.recipe!r}", self.ior, "0: as good as random images"),
+            (f"LRS, weight {self.weight:g}", self.lrs, f"{self.neutral_lrs:.3f}: random images"),
+            ("ARS", self.ars, f"{self.neutral_ars:.3f}: random images"),
+        ]
+        rows += [(f"accuracy, {name}", self.accuracy[name], written(self.random[name])) for name in CORNERS]
+        return [(name, written(effect), against) for name, effect, against in rows]
+
+    def __repr__(self) -> str:
+        rows = [("", "this set", "to compare"), *self.table()]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in self.table())
+        return f"<table><tr><th></th><th>this set</th><th>to compare</th></tr>{rows}</table>"
+
+
+def written(effect: Effect) -> str:
+    return f"{effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}]"
+
+
+def evaluate(
+    images: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray,
+    dataset: str | ImageSet = "digits",
+    *,
+    use: str = "hard",
+    augmented: bool = False,
+    weight: float = 0.5,
+    seeds: Sequence[int] = range(5),
+    standardised: bool = True,
+    protocol: Protocol | None = None,
+) -> Report:
+    """Judge a distilled set of one's own.
+
+    images: [image, channel, height, width], standardised by the mean and deviation of the real training images, unless
+        `standardised` is False: then they are in the real images' own units and standardised here.
+    labels: classes [image], or stored soft labels [image, classes], whose largest entry is the class.
+    dataset: a name (`DATASETS`) or an ImageSet of one's own.
+    use, augmented: the recipe that the set is published with: "hard" or "soft" labels (the stored ones where there are
+        any, else a teacher's, given anew for each view), and whether views are augmented.
+    seeds: each draws its own validation part, teacher, random subset and students; intervals are over them. The test
+        part is the published one, or that of `real_images`, from whose training part a set is to be distilled.
+    Raises ValueError naming what does not fit.
+    """
+    known = real_images(dataset)
+    protocol = protocol or protocol_for(dataset if isinstance(dataset, str) else "")
+    images, hard, soft = checked(torch.as_tensor(images), torch.as_tensor(labels), known)
+    images = images.float() if standardised else known.standardised(images)
+    bench = Bench.made(known, protocol, tuple(seeds))
+    count = len(bench.seeds)
+    repeated = images.to(protocol.device).expand(count, *images.shape)
+    mine = judged(bench, repeated, hard, soft)
+    drawn = random_like(bench, hard)
+    random = judged(bench, drawn, hard.sort().values, None)
+    own = corner(use, augmented)
+    gains = {name: mine[name] - random[name] for name in CORNERS}
+    hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), mine["hard"])
+    random_hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), random["hard"])
+    ars = scores.augmentation_robust_score(gains[corner(use, True)], gains[corner(use, False)])
+    return Report(
+        hlr=paired_interval(hlr),
+        ior=paired_interval(gains[own]),
+        lrs=paired_interval(scores.label_robust_score(hlr, gains[own], weight)),
+        ars=paired_interval(ars),
+        neutral_lrs=float(np.mean(scores.neutral_lrs(random_hlr, weight))),
+        neutral_ars=scores.NEUTRAL,
+        accuracy={name: paired_interval(values) for name, values in mine.items()},
+        random={name: paired_interval(values) for name, values in random.items()},
+        whole=paired_interval(bench.whole.double().numpy(force=True)),
+        recipe=own,
+        weight=weight,
+    )
+
+
+def real_images(dataset: str | ImageSet) -> ImageSet:
+    """A data set with the test part that `evaluate` tests on."""
+    return with_test_part(load(dataset) if isinstance(dataset, str) else dataset)
+
+
+def protocol_for(dataset: str) -> Protocol:
+    """The chapter's sizes for digits; those of the literature, on a GPU where there is one, for larger images."""
+    if dataset == "digits":
+        return Protocol()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    depth = 4 if dataset in ("tiny-imagenet", "imagenet-1k") else 3
+    sizes = {"width": 128, "depth": depth, "steps": 1000, "batch": 256, "teacher_steps": 20_000}
+    return Protocol(
+        dataset or DATASETS[0], **sizes, validation=50, lrs=(0.001, 0.005, 0.01, 0.05, 0.1), device=device
+    )
+
+
+def checked(images: Tensor, labels: Tensor, known: ImageSet) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images, classes, and stored soft labels or None; ValueError naming what does not fit the data set."""
+    wanted = list(known.train.shape[1:])
+    if images.dim() != 4 or list(images.shape[1:]) != wanted:
+        raise ValueError(
+            f"images have shape {list(images.shape)}, the data set asks for [image, {', '.join(map(str, wanted))}]"
+        )
+    if len(labels) != len(images):
+        raise ValueError(f"{len(images)} images have {len(labels)} labels")
+    soft = labels.float() if labels.dim() == 2 else None
+    if soft is not None and (
+        soft.shape[1] != known.classes or not torch.allclose(soft.sum(1), torch.ones(len(soft)), atol=1e-3)
+    ):
+        raise ValueError(
+            f"soft labels must be probabilities of {known.classes} classes, not {list(soft.shape)}"
+        )
+    hard = labels.long() if soft is None else soft.argmax(1)
+    counts = torch.bincount(hard, minlength=known.classes) if hard.min() >= 0 else torch.zeros(0)
+    if len(counts) != known.classes or len(counts.unique()) != 1:
+        raise ValueError(
+            f"every one of the {known.classes} classes needs the same number of images, not {counts.tolist()}"
+        )
+    return images, hard, soft
+
+
+def judged(bench: Bench, images: Tensor, hard: Tensor, soft: Tensor | None) -> dict[str, np.ndarray]:
+    """Accuracy of a set at every corner, one value a seed; stored soft labels stand in for the teacher's."""
+    targets = bench.one_hot(hard.to(images.device).expand(len(images), -1))
+    found = corners(bench, images, targets)
+    if soft is not None:
+        stored = replace(bench, teacher=None)
+        kept = soft.to(images.device).expand(len(images), *soft.shape)
+        found |= {
+            corner("soft", augmented): Results.joined(
+                [stored.results(images, kept, "soft", kind) for kind in kinds]
+            )
+            for augmented, kinds in ((False, ("none",)), (True, ("affine", "affine, cutmix")))
+        }
+    return {name: result.chosen.mean(-1).double().numpy(force=True) for name, result in found.items()}
+
+
+def random_like(bench: Bench, hard: Tensor) -> Float[Tensor, "seed image channel height width"]:
+    """As many random training images of each class, drawn anew for each seed."""
+    each = len(hard) // bench.split.classes
+    streams = Streams([40_000 + seed for seed in bench.seeds], bench.split.train.device)
+    pool = bench.split.by_class
+    if each > pool.shape[2]:
+        raise ValueError(f"{each} images a class are more than the {pool.shape[2]} there are to draw from")
+    order = streams.uniform(*pool.shape[1:3]).argsort(-1)[..., :each]
+    index = order.view(*order.shape, 1, 1, 1).expand(*order.shape, *pool.shape[3:])
+    return pool.gather(2, index).flatten(1, 2)
+
+
+def load_distilled(path: str | Path) -> tuple[Tensor, Tensor | None]:
+    """Images [image, channel, height, width] and labels of a published distilled set.
+
+    Reads .safetensors, .npz, and .pt or .pth files of tensors; nothing in them is executed. The entries are called
+    `images` and `labels`, `image` and `label`, or `x` and `y`; or the file holds the images alone, whose labels are
+    then None. ValueError for anything else.
+    """
+    path = Path(path)
+    readers: dict[str, Callable] = {".safetensors": _safetensors, ".npz": _npz, ".pt": _torch, ".pth": _torch}
+    if path.suffix not in readers:
+        raise ValueError(f"{path.name}: distilled sets are read from {', '.join(readers)}")
+    if not path.is_file():
+        raise ValueError(f"{path.name}: there is no such file")
+    found = readers[path.suffix](path)
+    named = found if isinstance(found, dict) else {"images": found}
+    pairs = (("images", "labels"), ("image", "label"), ("x", "y"))
+    image, label = next((pair for pair in pairs if pair[0] in named), ("", ""))
+    if not image:
+        raise ValueError(
+            f"{path.name} has no entry `images`, `image` or `x`, only {', '.join(map(str, named))}"
+        )
+    images = torch.as_tensor(named[image]).float()
+    if images.dim() != 4:
+        raise ValueError(
+            f"{path.name}: images must be [image, channel, height, width], not {list(images.shape)}"
+        )
+    return images, torch.as_tensor(named[label]) if label in named else None
+
+
+def _safetensors(path: Path) -> dict:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _npz(path: Path) -> dict:
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)
+
+
+def _torch(path: Path):
+    return torch.load(path, map_location="cpu", weights_only=True)

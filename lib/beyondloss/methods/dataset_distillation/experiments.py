@@ -1,0 +1,173 @@
+"""The experiments of chapter 6 and their sizes at each scale."""
+
+from beyondloss.experiment import Axis, Cost, Experiment
+from beyondloss.methods.dataset_distillation.labels import INPUTS, LABELS, LabelsPoint, run_labels
+from beyondloss.methods.dataset_distillation.ranking import RankingPoint, run_ranking
+from beyondloss.methods.dataset_distillation.settings import METHODS, OPTIMISED, TUNED_AT
+from beyondloss.methods.dataset_distillation.tuning import TuningPoint, run_tuning
+
+SEEDS = Axis(*range(6))
+EVERY = Axis(*METHODS)
+TINY = {
+    "steps": 4,
+    "teacher_steps": 4,
+    "iterations": 2,
+    "real_batch": 4,
+    "lrs": (0.03, 0.1),
+    "width": 4,
+}
+# the sizes of the literature: ConvNets of width 128, as many steps as 1,000 epochs of a set of one batch
+ONE_GPU = {
+    "method": EVERY,
+    "per_class": Axis(1, 10, 50),
+    "width": 128,
+    "depth": 3,
+    "steps": 1000,
+    "batch": 256,
+    "rounds": 2,
+    "lrs": (0.001, 0.005, 0.01, 0.05, 0.1),
+    "iterations": 5000,
+    "real_batch": 256,
+    "teacher_steps": 20_000,
+    "validation": 50,
+    "device": "cuda",
+    "seed": Axis(*range(5)),
+}
+LOOSE = {  # a network of another processor may end elsewhere; verdicts rest on means over seeds
+    **{name: 0.2 for name in ("hard", "hard, augmented", "soft", "soft, augmented", "two-layer", "whole")},
+    **{f"{c}, rounds": 0.3 for c in ("hard", "hard, augmented", "soft", "soft, augmented")},
+    **{f"{c}, optimism": 10.0 for c in ("hard", "hard, augmented", "soft", "soft, augmented")},
+    **{"hard by lr": 0.3, "soft by lr": 0.3},
+}
+
+LABELS_ALONE = Experiment(
+    name="labels",
+    title="A linear teacher of digits and its students, from noise and from digits, by hard and soft labels",
+    point=LabelsPoint,
+    run=run_labels,
+    presets={
+        "smoke": {
+            "inputs": Axis(*INPUTS),
+            "labels": Axis(*LABELS),
+            "images": Axis(20, 65),
+            "seed": Axis(0, 1),
+        },
+        "quick": {
+            "inputs": Axis(*INPUTS),
+            "labels": Axis(*LABELS),
+            "images": Axis(8, 16, 32, 48, 60, 65, 80, 130, 260, 520, 860),
+            "seed": SEEDS,
+        },
+    },
+    cost={"smoke": Cost(2), "quick": Cost(40)},
+    tolerance={"error": 1e9, "accuracy": 0.1, "teacher": 0.05},  # rounding, where the error is zero
+)
+
+TUNING = Experiment(
+    name="tuning",
+    title="The image learning rate of every method, on validation images of seeds that nothing else uses",
+    point=TuningPoint,
+    run=run_tuning,
+    presets={
+        "smoke": {"method": Axis("DM", "MTT"), "place": Axis(0, 1), "rounds": 1, "seed": Axis(100, 101)}
+        | TINY,
+        "quick": {
+            "method": Axis(*OPTIMISED),
+            "place": Axis(0, 1, 2),
+            "per_class": Axis(*TUNED_AT),
+            "rounds": 1,
+            "lrs": (0.01, 0.03, 0.1),
+            "seed": Axis(100, 101, 102),
+        },
+    },
+    cost={"smoke": Cost(2), "quick": Cost(300)},
+    stored=frozenset({"quick"}),
+    tolerance={"validated": 0.1},
+)
+
+RANKING = Experiment(
+    name="ranking",
+    title="Ten sets with one image a class under hard and soft labels, with and without augmentation",
+    point=RankingPoint,
+    run=run_ranking,
+    presets={
+        "smoke": {"method": EVERY, "seed": Axis(0, 1)} | TINY,
+        "quick": {"method": EVERY, "seed": SEEDS},
+        "full": ONE_GPU | {"dataset": "cifar-10"},
+    },
+    cost={
+        "smoke": Cost(15),
+        "quick": Cost(200, memory_gb=2),
+        "full": Cost(60 * 3600, gpus=1, memory_gb=32, disk_gb=2, hardware="one H100"),
+    },
+    tolerance=LOOSE,
+)
+
+MORE_IMAGES = Experiment(
+    name="more_images",
+    title="The same with ten and with fifty images a class",
+    point=RankingPoint,
+    run=run_ranking,
+    presets={
+        "smoke": {"method": Axis("random", "DM", "MTT"), "per_class": Axis(2), "seed": Axis(0, 1)} | TINY,
+        "quick": {"method": EVERY, "per_class": Axis(10, 50), "rounds": 1, "seed": SEEDS},
+    },
+    cost={"smoke": Cost(5), "quick": Cost(1200, memory_gb=2)},
+    stored=frozenset({"quick"}),
+    tolerance=LOOSE,
+)
+
+FASHION = Experiment(
+    name="fashion",
+    title="Fashion-MNIST with one and with ten images a class",
+    point=RankingPoint,
+    run=run_ranking,
+    presets={
+        "quick": {
+            "dataset": "fashion-mnist",
+            "method": EVERY,
+            "per_class": Axis(1, 10),
+            "most": 1000,
+            "seed": SEEDS,
+        },
+        "full": ONE_GPU | {"dataset": "fashion-mnist", "depth": 3},
+    },
+    cost={
+        "quick": Cost(4 * 3600, memory_gb=8, disk_gb=1),
+        "full": Cost(40 * 3600, gpus=1, memory_gb=32, disk_gb=1, hardware="one H100"),
+    },
+    stored=frozenset({"quick"}),
+    tolerance=LOOSE,
+)
+
+
+def at_full_scale(name: str, title: str, hours: int, disk_gb: int, **settings) -> Experiment:
+    """An experiment that has no smaller scale than the literature's."""
+    return Experiment(
+        name=name,
+        title=title,
+        point=RankingPoint,
+        run=run_ranking,
+        presets={"full": ONE_GPU | settings},
+        cost={"full": Cost(hours * 3600, gpus=1, memory_gb=64, disk_gb=disk_gb, hardware="one H100")},
+        together=2,
+        tolerance=LOOSE,
+    )
+
+
+CIFAR_100 = at_full_scale("cifar_100", "CIFAR-100", 120, 2, dataset="cifar-100", validation=30)
+TINY_IMAGENET = at_full_scale(
+    "tiny_imagenet", "TinyImageNet", 300, 4, dataset="tiny-imagenet", depth=4, validation=30
+)
+IMAGENET = at_full_scale(
+    "imagenet",
+    "ImageNet-1K at 64 by 64 pixels",
+    800,
+    170,
+    dataset="imagenet-1k",
+    depth=4,
+    per_class=Axis(1, 10),
+    most=260,
+)
+
+ALL = (LABELS_ALONE, TUNING, RANKING, MORE_IMAGES, FASHION, CIFAR_100, TINY_IMAGENET, IMAGENET)

@@ -1,0 +1,213 @@
+"""From tables of points to what the figures of chapter 6 draw, and the leaderboard."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from beyondloss.experiment import Effect, MissingPoints, paired_interval
+from beyondloss.methods.dataset_distillation import claims, labels, scores, theory
+from beyondloss.methods.dataset_distillation.ranking import drawn
+from beyondloss.methods.dataset_distillation.settings import CORNERS, METHODS, OPTIMISED
+
+SHOWN = tuple(method for method in METHODS if method not in ("random again", "noise"))
+ENTRIES = {method: METHODS[method].corner for method in SHOWN} | {"random, soft labels": "soft, augmented"}
+
+
+def method_of(entry: str) -> str:
+    """The images of a leaderboard's entry: those of the method, or random ones with a teacher's labels."""
+    return "random" if entry.startswith("random") else entry
+
+
+def scoreboard(table: pd.DataFrame, per_class: int | None = None, weight: float = 0.5) -> pd.DataFrame:
+    """One row an entry, each under the recipe of its publication: accuracy, HLR, IOR, LRS and ARS with intervals."""
+    rows = claims.at_size(table, per_class)
+    board = [board_row(rows, entry, corner, weight) for entry, corner in ENTRIES.items() if has(rows, entry)]
+    return pd.DataFrame(board).sort_values("LRS", ascending=False, ignore_index=True)
+
+
+def has(rows: pd.DataFrame, entry: str) -> bool:
+    method = method_of(entry)
+    return {method, claims.reference(method)} <= set(rows["method"])
+
+
+def board_row(rows: pd.DataFrame, entry: str, corner: str, weight: float) -> dict:
+    method, kind = method_of(entry), corner.split(",")[0]
+    measured = {
+        "accuracy": claims.accuracy_of(rows, method, corner),
+        "HLR": claims.recovery(rows, method),
+        "IOR": claims.improvement(rows, method, corner),
+        "LRS": claims.label_robust(rows, method, corner, weight),
+        "ARS": claims.augmentation_robust(rows, method, kind),
+    }
+    row = {"set": entry, "recipe": corner}
+    for name, values in measured.items():
+        effect = paired_interval(values)
+        row |= {name: effect.value, f"{name}, low": effect.low, f"{name}, high": effect.high}
+    return row | {"seeds": len(measured["LRS"])}
+
+
+def written(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def leaderboard(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Title -> board as text, for every data set and number of images of the experiments that rank sets."""
+    boards = {}
+    for table in tables.values():
+        if "two-layer" not in table:  # no point, or another experiment's
+            continue
+        for (dataset, size), rows in table.groupby(["dataset", "per_class"]):
+            try:
+                boards[f"{dataset}, {size} {'image' if size == 1 else 'images'} a class"] = as_text(
+                    scoreboard(rows)
+                )
+            except MissingPoints:
+                continue
+    return boards
+
+
+def as_text(board: pd.DataFrame) -> pd.DataFrame:
+    names = ("accuracy", "HLR", "IOR", "LRS", "ARS")
+    texts = {
+        n: [written(*v) for v in zip(board[n], board[f"{n}, low"], board[f"{n}, high"], strict=True)]
+        for n in names
+    }
+    return pd.DataFrame({"set": board["set"], "recipe": board["recipe"], **texts})
+
+
+def corners_long(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a point and corner, for figures."""
+    if table.empty:
+        return table
+    long = table.melt(["method", "per_class", "seed"], CORNERS, "recipe", "accuracy")
+    return long.astype({"accuracy": float})
+
+
+def mean_corners(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy, rows a method, columns a corner by a short name."""
+    mean = table.groupby("method", sort=False)[list(CORNERS)].mean()
+    return mean.rename(columns=lambda corner: corner.replace(", augmented", "+aug"))
+
+
+def waterfall(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """What each step adds to the accuracy of random images with hard labels (chapter 6, eq. dd-waterfall)."""
+    rows = claims.at_size(table)
+    random = {corner: claims.accuracy_of(rows, "random", corner) for corner in CORNERS}
+    steps = {
+        "random images, hard labels": random["hard"],
+        "+ soft labels": random["soft"] - random["hard"],
+        "+ augmentation": random["soft, augmented"] - random["soft"],
+        f"+ images of {method}": claims.improvement(rows, method, "soft, augmented"),
+    }
+    return pd.DataFrame([{"step": name, **interval(values)} for name, values in steps.items()])
+
+
+def interval(values: pd.Series) -> dict[str, float]:
+    effect: Effect = paired_interval(values)
+    return {"value": effect.value, "low": effect.low, "high": effect.high}
+
+
+def gain_by_lr(table: pd.DataFrame) -> pd.DataFrame:
+    """IOR with hard labels where set and random images share one learning rate that somebody picked."""
+    rows = claims.at_size(table)
+    random = rows[rows["method"] == "random"].set_index("seed")["hard by lr"]
+    parts = []
+    for _, row in rows[rows["method"].isin(OPTIMISED[:4])].iterrows():
+        gains = np.subtract(row["hard by lr"], random[row["seed"]])
+        parts += [
+            {"method": row["method"], "lr": lr, "IOR": g} for lr, g in zip(row["lrs"], gains, strict=True)
+        ]
+    return pd.DataFrame(parts)
+
+
+def optimism(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean over methods of what choosing recipes on the test images adds, by corner, with an interval over seeds."""
+    rows = claims.at_size(table)
+    return pd.DataFrame(
+        [{"recipe": c, **interval(rows.groupby("seed")[f"{c}, optimism"].mean())} for c in CORNERS]
+    ).round(4)
+
+
+MEASURES = ("accuracy", "LRS", "ARS")
+
+
+def ranking_grid(
+    tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarray
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Names, and values with intervals over measures, weights, images a class and entries, for the explorer."""
+    names = list(ENTRIES)
+    shape = (len(MEASURES), len(weights), len(sizes), len(names))
+    value, low, high = (np.full(shape, np.nan) for _ in range(3))
+    for table in tables:
+        for k, size in enumerate(sizes):
+            if table.empty or size not in set(table["per_class"]):
+                continue
+            for j, weight in enumerate(weights):
+                board = scoreboard(table, size, float(weight)).set_index("set")
+                for i, measure in enumerate(MEASURES):
+                    for array, column in (
+                        (value, measure),
+                        (low, f"{measure}, low"),
+                        (high, f"{measure}, high"),
+                    ):
+                        array[i, j, k] = board[column].reindex(names)
+    return names, value, low, high
+
+
+def neutral_grid(tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarray) -> np.ndarray:
+    """What random images get, over measures, weights and images a class: the line that a set must pass."""
+    line = np.full((len(MEASURES), len(weights), len(sizes)), np.nan)
+    for k, size in enumerate(sizes):
+        table = next((t for t in tables if not t.empty and size in set(t["per_class"])), None)
+        if table is not None:
+            rows = claims.at_size(table, size)
+            line[0, :, k] = claims.accuracy_of(rows, "random", "hard").mean()
+            line[1, :, k] = scores.neutral_lrs(claims.recovery(rows, "random").mean(), weights)
+            line[2, :, k] = scores.NEUTRAL
+    return line
+
+
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of the variance over sets and recipes that the sets explain, by measure, with an interval over seeds."""
+    rows = claims.at_size(table)
+    measured = {
+        "accuracy": claims.image_shares(rows, claims.accuracy_of, CORNERS),
+        "LRS": claims.image_shares(rows, claims.label_robust, CORNERS),
+        "ARS": claims.image_shares(rows, claims.augmentation_robust, ("hard", "soft")),
+    }
+    return pd.DataFrame([{"measure": name, **interval(values)} for name, values in measured.items()]).round(3)
+
+
+def templates(counts: list[int], kinds: list[str], seed: int = 0) -> tuple[list[list[str]], np.ndarray]:
+    """Class templates of linear students of noise images, as pictures, and their accuracy: over kinds and counts."""
+    pictures, accuracy = [], np.zeros((len(kinds), len(counts)))
+    for i, kind in enumerate(kinds):
+        pictures.append([])
+        for j, count in enumerate(counts):
+            student, right = labels.student_of(labels.LabelsPoint("noise", kind, count, seed=seed))
+            rows = theory.centred(student.T).T[:, :-1].reshape(-1, 1, 8, 8)
+            pictures[i].append(drawn(torch.tensor(rows / np.abs(rows).max()), -0.6, 0.6))
+            accuracy[i, j] = right
+    return pictures, accuracy
+
+
+def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[list[str], list[list[str]]]:
+    """Methods and the pictures of seed 0 at every stage, as digits of the explorer."""
+    rows = claims.at_size(table)
+    kept = {row["method"]: row["pictures"] for _, row in rows.iterrows() if row["pictures"]}
+    chosen = [method for method in methods if method in kept]
+    count = min((len(kept[method]) for method in chosen), default=0)
+    return chosen, [
+        [kept[m][round(i * (len(kept[m]) - 1) / max(1, count - 1))] for i in range(count)] for m in chosen
+    ]
+
+
+def tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean validation accuracy of every learning rate of every method, the chosen one's in column `chosen`."""
+    if table.empty:
+        return table
+    mean = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)["validated"].mean()
+    tried = mean.groupby(["method", "per_class"])["image_lr"].transform("size")
+    mean = mean[tried == table["place"].nunique()]  # a grid that was not measured to its end chooses nothing
+    best = mean.groupby(["method", "per_class"])["validated"].transform("max")
+    return mean.assign(chosen=mean["validated"] == best)

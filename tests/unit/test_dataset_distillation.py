@@ -1,0 +1,569 @@
+"""Chapter 6: theory and scores against independent computations, students against plain torch, methods, claims."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from beyondloss.experiment import MissingPoints, table
+from beyondloss.experiment.engines import Job, _check
+from beyondloss.methods import dataset_distillation as dd
+from beyondloss.methods.dataset_distillation import (
+    augmentation,
+    claims,
+    dd_ranking,
+    distillation,
+    evaluation,
+    exercises,
+    images,
+    labels,
+    matching,
+    networks,
+    ranking,
+    scores,
+    settings,
+    students,
+    tables,
+    theory,
+    tuning,
+)
+from beyondloss.trainers import Streams
+
+NETWORK = networks.ConvNet(channels=1, size=8, classes=10, width=4)
+QUICK = {"steps": 3, "teacher_steps": 3, "iterations": 2, "real_batch": 3, "width": 4}
+
+
+# Labels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes, p", [(2, 3), (5, 12), (10, 30)])
+def test_soft_labels_on_noise_give_the_teacher_and_one_image_less_does_not(classes, p):
+    generator = np.random.default_rng(p)
+    teacher, inputs = generator.normal(size=(classes, p)), generator.normal(size=(p, p))
+    wanted = theory.centred(teacher.T).T
+    given = theory.soft_labels(teacher, inputs)
+    assert np.allclose(np.exp(given).sum(1), 1)
+    assert np.allclose(theory.from_soft_labels(inputs, given), wanted, atol=1e-7)
+    assert np.abs(theory.from_soft_labels(inputs[1:], given[1:]) - wanted).max() > 1e-3
+
+
+@pytest.mark.parametrize("images_, p", [(1, 2), (4, 2), (6, 3), (5, 4), (3, 5)])
+def test_number_of_answers_by_sampling_planes(images_, p):
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(images_, p))
+    cells = np.unique(generator.normal(size=(200_000, p)) @ points.T > 0, axis=0)
+    assert len(cells) == theory.answers(images_, p)
+
+
+def test_answers_are_no_more_than_the_bound_of_the_proof():
+    for p in range(2, 9):
+        for images_ in range(p, 60):
+            assert theory.answers(images_, p) <= 2 * (math.e * images_ / (p - 1)) ** (p - 1)
+
+
+def test_distance_forgets_scale_and_constants():
+    teacher = np.random.default_rng(0).normal(size=(3, 5))
+    assert theory.distance(7 * teacher + np.ones((3, 1)) * np.arange(5), teacher) < 1e-12
+    assert theory.distance(np.roll(teacher, 1, axis=0), teacher) > 0.1
+
+
+def test_a_student_of_few_classes_still_answers():
+    inputs = np.eye(4)
+    for given in (np.zeros(4, int), np.array([2, 2, 1, 1])):
+        student = theory.from_hard_labels(inputs, given, 3)
+        assert student.shape == (3, 4)
+    assert ((inputs @ student.T).argmax(1) == given).all()
+
+
+def test_labels_experiment_gives_the_teacher_at_65_noise_images_and_refuses_too_many_digits():
+    soft, hard = (labels.run_labels([labels.LabelsPoint("noise", kind, 65)])[0] for kind in ("soft", "hard"))
+    assert soft["error"] < 1e-9 and soft["accuracy"] == soft["teacher"] and hard["accuracy"] < 0.8
+    with pytest.raises(ValueError, match="more than the 860"):
+        labels.measure(labels.LabelsPoint("digits", "soft", 900))
+
+
+# Scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_by_the_definition_and_at_known_sets():
+    assert scores.label_robust_score(0.2678, 0.3090) == pytest.approx(0.278, abs=5e-4)
+    assert scores.NEUTRAL == pytest.approx(1 / (math.e + 1))
+    assert scores.label_robust_score(1.0, 0.0, 0.0) == pytest.approx(0)
+    assert scores.label_robust_score(0.0, 1.0, 1.0) == pytest.approx(1)
+    assert scores.augmentation_robust_score(0.2, 0.0, 1.0) == pytest.approx(scores.normalised(0.2))
+    assert scores.attainable_lrs(0.95, 0.9) == pytest.approx(scores.normalised(0.025))
+
+
+@pytest.mark.parametrize("first, second", [((0.3, 0.2), (0.1, 0.1)), ((0.5, 0.3), (0.45, -0.1))])
+def test_sets_change_places_at_the_turning_weight_and_only_there(first, second):
+    turn = scores.swap_weight(first, second)
+    ahead = [
+        scores.label_robust_score(*first, w) > scores.label_robust_score(*second, w)
+        for w in (turn - 0.01, turn + 0.01)
+    ]
+    assert ahead == [False, True]
+    assert scores.swap_weight((0.3, 0.1), (0.2, 0.2)) is None  # behind in both
+
+
+# Networks and students -------------------------------------------------------------------------------------------
+
+
+def plain(weights, member: int) -> nn.Sequential:
+    width = NETWORK.width
+    network = nn.Sequential(
+        *[nn.Conv2d(1, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)],
+        *[nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)],
+        *[nn.Flatten(), nn.Linear(NETWORK.features_size, 10)],
+    )
+    with torch.no_grad():
+        for own, part in zip(network.parameters(), weights, strict=True):
+            own.copy_(part[member])
+    return network
+
+
+def test_every_member_is_the_network_that_torch_would_build():
+    weights, pictures = NETWORK.initial([3, 4, 5]), torch.randn(3, 7, 1, 8, 8)
+    together = NETWORK.logits(weights, pictures)
+    for member in range(3):
+        assert torch.allclose(together[member], plain(weights, member)(pictures[member]), atol=1e-5)
+    assert not torch.equal(weights[0][0], weights[0][1])
+    assert torch.equal(NETWORK.initial([4])[0][0], weights[0][1])
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_pooling_by_a_product_is_pooling(size):
+    pictures = torch.randn(2, 3, size, size)
+    assert torch.allclose(networks.pool(pictures), F.avg_pool2d(pictures, 2), atol=1e-6)
+
+
+def test_students_side_by_side_train_as_torch_s_sgd_trains_them_alone():
+    pictures, wanted = torch.randn(1, 10, 1, 8, 8), torch.eye(10)[None]
+    recipe = students.Recipe(steps=5)
+    weights = students.train_students(NETWORK, pictures, wanted, recipe, [0.01, 0.1], 2, [7])
+    for member, (lr, start) in enumerate([(0.01, 7000), (0.01, 7001), (0.1, 7000), (0.1, 7001)]):
+        alone = plain(NETWORK.initial([start]), 0)
+        optimizer = torch.optim.SGD(alone.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)
+        for _ in range(5):
+            optimizer.zero_grad()
+            F.cross_entropy(alone(pictures[0]), torch.arange(10)).backward()
+            optimizer.step()
+            schedule.step()
+        for own, part in zip(alone.parameters(), weights, strict=True):
+            assert torch.allclose(own, part[member], atol=1e-4)
+
+
+def test_a_student_sees_the_same_alone_and_beside_others():
+    pictures, wanted = torch.randn(2, 40, 1, 8, 8), torch.eye(10).repeat(4, 1).expand(2, -1, -1)
+    recipe = students.Recipe(augmentation="affine, cutmix", steps=3)
+    both = students.train_students(NETWORK, pictures, wanted, recipe, [0.1], 1, [0, 1])
+    alone = students.train_students(NETWORK, pictures[1:], wanted[1:], recipe, [0.1], 1, [1])
+    assert all(torch.allclose(a[1], b[0], atol=1e-5) for a, b in zip(both, alone, strict=True))
+
+
+def test_accuracy_counts_what_is_right():
+    network = networks.TwoLayer(4, 2, hidden=3)
+    weights, pictures = network.initial(range(6)), torch.randn(2, 9, 1, 2, 2)
+    truth = network.logits(weights, pictures.repeat_interleave(3, 0)).argmax(-1)
+    got = students.accuracy(network, weights, pictures, truth[::3], chunk=4)
+    assert got[0] == got[3] == 1 and len(got) == 6
+    assert got[1] == pytest.approx((truth[1] == truth[0]).float().mean().item())
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: students.Recipe(labels="firm"), "firm"),
+        (lambda: students.Recipe(augmentation="flip"), "flip"),
+        (lambda: networks.ConvNet(1, 4, 10, depth=3), "leave nothing"),
+        (lambda: ranking.RankingPoint(method="DN"), "DN"),
+        (lambda: ranking.RankingPoint(dataset="mnist"), "mnist"),
+        (lambda: tuning.TuningPoint(method="random"), "no learning rate"),
+        (lambda: labels.LabelsPoint("pixels", "soft", 3), "pixels"),
+        (lambda: images.load("letters"), "letters"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# Augmentation ----------------------------------------------------------------------------------------------------
+
+
+def test_no_motion_moves_nothing_and_a_shift_shifts():
+    pictures = torch.randn(2, 3, 1, 8, 8)
+    still = augmentation.random_motion(Streams([0, 1]), 3, augmentation.Affine(0.0, 0.0, 0.0))
+    assert torch.allclose(augmentation.moved(pictures, still), pictures, atol=1e-5)
+    still[..., 0, 2] = 2 / 8  # a pixel of eight, in units of half a side
+    assert torch.allclose(augmentation.moved(pictures, still)[..., :-1], pictures[..., 1:], atol=1e-5)
+
+
+def test_cutmix_mixes_labels_by_area():
+    pictures = torch.arange(6.0).view(1, 6, 1, 1, 1).expand(1, 6, 1, 8, 8)
+    mixed, wanted = augmentation.cutmix(pictures, torch.eye(6)[None], Streams([0]), share=1.0)
+    assert torch.allclose(wanted.sum(-1), torch.ones(1, 6))
+    shown = torch.stack([(mixed[0] == value).float().mean((1, 2, 3)) for value in range(6)], dim=1)
+    assert torch.allclose(shown, wanted[0], atol=1e-6) and (wanted.amax(-1) < 1).any()
+
+
+def test_a_siamese_view_is_the_same_for_both_sides():
+    view = augmentation.Siamese.drawn(Streams([0, 1]), 8, 8, augmentation.Affine())
+    pictures = torch.randn(2, 3, 1, 8, 8)
+    assert torch.equal(view(pictures)[:, 1:], view(pictures[:, 1:]))
+    assert not torch.equal(
+        view(pictures[:1].repeat(2, 1, 1, 1, 1))[0], view(pictures[:1].repeat(2, 1, 1, 1, 1))[1]
+    )
+
+
+# Methods ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def task():
+    seeds = [100, 101]
+    parts = images.split(images.digits(), seeds, 30)
+    teacher = students.train_teacher(NETWORK, parts.train, parts.labels, seeds, 5, augmentation.Affine())
+    setting = distillation.Setting(iterations=3, batch=3, experts=2, checkpoints=3, stride=1, student_steps=2)
+    return distillation.Task(parts, NETWORK, teacher, 2, seeds, setting)
+
+
+def test_splits_are_balanced_disjoint_and_differ_between_seeds(task):
+    parts = task.split
+    assert parts.train.shape[:2] == (2, 860) and parts.validation.shape[1] == 300
+    assert (parts.labels[0].bincount() == 86).all() and (parts.test_labels[1].bincount() == 58).all()
+    flat = torch.cat([parts.train[0], parts.validation[0], parts.test[0]]).flatten(1)
+    assert len(flat.unique(dim=0)) == len(flat)
+    assert not torch.equal(parts.train[0], parts.train[1])
+
+
+@pytest.mark.parametrize("name", settings.METHODS)
+def test_every_method_gives_finite_images_of_the_right_shape_in_order_of_class(task, name):
+    made = distillation.distil(settings.METHODS[name].method, replace(task))
+    assert made.images.shape == (2, 20, 1, 8, 8) and made.images.isfinite().all()
+    assert made.labels[0].tolist() == [c for c in range(10) for _ in range(2)]
+    if name in settings.OPTIMISED:
+        assert len(made.stages) > 1 and not torch.equal(made.stages[0], made.stages[-1])
+
+
+@pytest.mark.parametrize("name", ["random", "herding", "k-center"])
+def test_selected_images_are_training_images_of_their_class_without_repetition(task, name):
+    made = distillation.distil(settings.METHODS[name].method, replace(task))
+    for c in range(10):
+        pool = task.split.by_class[0, c].flatten(1)
+        chosen = made.images[0, 2 * c : 2 * c + 2].flatten(1)
+        found = (chosen[:, None] == pool[None]).all(-1)
+        assert found.any(1).all() and not torch.equal(chosen[0], chosen[1])
+
+
+def test_herding_follows_the_mean_and_k_center_covers(task):
+    features = distillation.teacher_features(task)
+    spread = (features - features.mean(2, keepdim=True)).square().sum(-1)
+    first = {
+        n: distillation.distil(settings.METHODS[n].method, replace(task)).images[:, ::2]
+        for n in ("herding", "k-center")
+    }
+    nearest = distillation.picked(task.split.by_class, spread.argmin(-1, keepdim=True))[:, :, 0]
+    assert torch.equal(first["herding"], nearest) and torch.equal(first["k-center"], nearest)
+
+
+def test_gradients_by_class_are_those_of_a_network_alone(task):
+    weights, pictures = NETWORK.initial([0, 1]), task.drawn(3)
+    copies = tuple(part.requires_grad_() for part in networks.repeated(weights, 10))
+    gradients = matching.class_gradients(NETWORK, copies, pictures, create_graph=False)
+    alone = plain(weights, 1)
+    F.cross_entropy(alone(pictures[1, 4]), torch.full((3,), 4)).backward()
+    for own, gradient in zip(alone.parameters(), gradients, strict=True):
+        assert torch.allclose(own.grad, gradient[14], atol=1e-5)
+
+
+def test_losses_have_their_known_values_and_point_downhill(task):
+    real, weights = task.drawn(4), NETWORK.initial([0, 1])
+    assert matching.gradient_distance(NETWORK, weights, real, real).abs().max() < 1e-2
+    assert matching.feature_distance(NETWORK, weights, real, real.flip(2)).max() < 1e-8
+    other = NETWORK.initial([2, 3])
+    assert torch.equal(matching.trajectory_distance(weights, weights, other), torch.ones(2))
+    begin = task.drawn(2).requires_grad_()
+    loss = matching.gradient_distance(NETWORK, weights, real, begin).sum()
+    (slope,) = torch.autograd.grad(loss, begin)
+    step = 1e-3 * slope / slope.norm()
+    later = matching.gradient_distance(NETWORK, weights, real, begin - step).sum()
+    assert (loss - later).item() == pytest.approx(1e-3 * slope.norm().item(), rel=0.05)
+
+
+def test_the_teacher_s_statistics_of_its_own_images_are_reached():
+    weights, pictures = NETWORK.initial([0]), torch.randn(1, 5, 1, 8, 8)
+    mean, deviation, *_ = matching.feature_statistics(NETWORK, weights, pictures)
+    layer = NETWORK.layers(weights, pictures)[0]
+    assert torch.allclose(mean[0], layer[0].transpose(0, 1).flatten(1).mean(1), atol=1e-6)
+    assert torch.allclose(deviation[0], layer[0].transpose(0, 1).flatten(1).std(1), atol=1e-6)
+
+
+def test_points_run_agree_alone_and_beside_and_name_no_metric_like_a_field():
+    points = [ranking.RankingPoint(method="MTT", seed=s, **QUICK) for s in (0, 1)]
+    beside = ranking.run_ranking(points)
+    alone = ranking.run_ranking(points[1:])
+    assert beside[1]["hard by lr"] == pytest.approx(alone[0]["hard by lr"], abs=0.02)
+    assert len(beside[0]["pictures"][0]) == 640 and beside[1]["pictures"] == []
+    _check(Job(ranking.run_ranking, tuple(points), ""), beside)
+    tuned = tuning.run_tuning([tuning.TuningPoint(method="DM", seed=100, **QUICK)])
+    _check(Job(tuning.run_tuning, (tuning.TuningPoint(method="DM", seed=100),), ""), tuned)
+
+
+def test_the_tuned_learning_rates_are_those_of_the_stored_table():
+    """The written procedure: greatest mean validation accuracy; nothing typed that the table does not say."""
+    found = table(dd.CHAPTER.preset("quick")["tuning"])
+    if found.empty:
+        pytest.skip("no checkout of the book, or nothing published")
+    chosen = tables.tuned(found).query("chosen")
+    by_table = {(row.method, row.per_class): row.image_lr for row in chosen.itertuples()}
+    assert by_table == settings.TUNED
+    assert found["seed"].min() >= 100
+
+
+# Sets of the hub and of files -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch):
+    """A folder in the layout of CIFAR-10 on the hub, with random pictures."""
+    import datasets
+    from PIL import Image
+
+    datasets.disable_progress_bars()
+    generator = np.random.default_rng(0)
+    kinds = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)})
+    for part, count in (("train", 80), ("test", 20)):
+        pictures = [
+            Image.fromarray(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(count)
+        ]
+        rows = {"img": pictures, "label": [i % 10 for i in range(count)]}
+        datasets.Dataset.from_dict(rows, features=kinds).to_parquet(tmp_path / f"{part}-00000.parquet")
+    place = replace(images.HUB["cifar-10"], name=str(tmp_path))
+    monkeypatch.setitem(images.HUB, "cifar-10", place)
+    images.load.cache_clear()
+    evaluation.Bench.of.cache_clear()
+    yield
+    images.load.cache_clear()
+    evaluation.Bench.of.cache_clear()
+
+
+def test_a_set_of_the_hub_goes_through_the_whole_full_scale_path(tiny_cifar, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    found = images.load("cifar-10")
+    assert found.train.shape == (80, 3, 32, 32) and found.train.dtype == torch.uint8 and found.classes == 10
+    point = ranking.RankingPoint(
+        method="DM", dataset="cifar-10", depth=3, validation=2, most=5, rounds=1, **QUICK
+    )
+    (metrics,) = ranking.run_ranking([point])
+    assert set(claims.CORNERS) <= set(metrics) and metrics["pictures"] == []
+    assert images.split(found, [0], 2, most=3).train.shape == (1, 30, 3, 32, 32)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npz", "pt", "bare"])
+def test_published_sets_are_read_from_files(tmp_path, kind):
+    pictures, classes = torch.randn(10, 1, 8, 8), torch.arange(10)
+    path = tmp_path / f"set.{'pt' if kind == 'bare' else kind}"
+    if kind == "safetensors":
+        save_file({"images": pictures, "labels": classes}, path)
+    elif kind == "npz":
+        np.savez(path, image=pictures.numpy(), label=classes.numpy())
+    else:
+        torch.save(pictures if kind == "bare" else {"x": pictures, "y": classes}, path)
+    found, given = dd_ranking.load_distilled(path)
+    assert torch.equal(found, pictures) and (given is None if kind == "bare" else torch.equal(given, classes))
+
+
+def test_files_that_are_no_set_are_refused(tmp_path):
+    torch.save({"pixels": torch.zeros(3)}, tmp_path / "a.pt")
+    torch.save({"images": torch.zeros(3, 4)}, tmp_path / "b.pt")
+    torch.save({"images": nn.Linear(1, 1)}, tmp_path / "code.pt")
+    for name, message in (
+        ("a.pt", "no entry"),
+        ("b.pt", "must be"),
+        ("c.gif", "read from"),
+        ("d.pt", "no such file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dd_ranking.load_distilled(tmp_path / name)
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
+        dd_ranking.load_distilled(tmp_path / "code.pt")
+
+
+PROTOCOL = evaluation.Protocol(steps=3, teacher_steps=3, rounds=1, width=4)
+
+
+def test_a_report_holds_the_definition_and_takes_soft_labels():
+    own = dd_ranking.real_images("digits")
+    means = torch.stack([own.standardised(own.train[own.train_labels == c]).mean(0) for c in range(10)])
+    report = dd_ranking.evaluate(means, torch.arange(10), "digits", seeds=range(2), protocol=PROTOCOL)
+    hard, rnd = report.accuracy["hard"].value, report.random["hard"].value
+    assert report.hlr.value == pytest.approx(report.whole.value - hard)
+    assert report.ior.value == pytest.approx(hard - rnd, abs=1e-6) and report.ior.low < report.ior.value
+    assert report.lrs.value == pytest.approx(
+        scores.label_robust_score(report.hlr.value, report.ior.value), abs=0.01
+    )
+    assert "LRS" in repr(report) and "<table>" in report._repr_html_()
+    soft = torch.full((10, 10), 0.01) + 0.9 * torch.eye(10)
+    again = dd_ranking.evaluate(
+        means.numpy(), soft, "digits", use="soft", augmented=True, seeds=range(2), protocol=PROTOCOL
+    )
+    assert again.accuracy["hard"].value == pytest.approx(hard, abs=1e-6) and again.recipe == "soft, augmented"
+
+
+@pytest.mark.parametrize(
+    "pictures, given, message",
+    [
+        (torch.zeros(10, 3, 8, 8), torch.arange(10), "the data set asks for"),
+        (torch.zeros(10, 1, 8, 8), torch.arange(9), "9 labels"),
+        (torch.zeros(10, 1, 8, 8), torch.zeros(10, dtype=torch.long), "same number"),
+        (torch.zeros(10, 1, 8, 8), torch.ones(10, 10), "probabilities"),
+    ],
+)
+def test_a_set_that_does_not_fit_is_refused_before_any_training(pictures, given, message):
+    with pytest.raises(ValueError, match=message):
+        dd_ranking.evaluate(pictures, given, "digits", protocol=PROTOCOL)
+
+
+def test_the_test_part_of_one_s_own_evaluation_is_always_the_same():
+    first, second = (dd_ranking.real_images("digits") for _ in range(2))
+    assert torch.equal(first.test, second.test) and len(first.test) == 580
+    joined = torch.cat([first.train, first.test]).flatten(1)
+    assert len(joined.unique(dim=0)) == len(joined)
+
+
+# Claims: each measure must be able to find for and against --------------------------------------------------------
+
+
+def ranking_table(accuracy: dict[str, tuple[float, float, float, float]], seeds: int = 6) -> pd.DataFrame:
+    """A table of sets with accuracies at the four corners, and a little noise between seeds and rounds."""
+    generator, rows = np.random.default_rng(0), []
+    for seed in range(seeds):
+        for method, corners in accuracy.items():
+            row = {"method": method, "per_class": 1, "seed": seed, "whole": 0.95, "two-layer": corners[0]}
+            for corner, value in zip(claims.CORNERS, corners, strict=True):
+                pair = value + 0.002 * generator.normal(size=2)
+                row |= {corner: pair.mean(), f"{corner}, rounds": pair.tolist(), f"{corner}, optimism": 0.01}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+EVEN = {name: (0.6, 0.65, 0.62, 0.9) for name in settings.METHODS}
+MADE = {  # images matter with hard labels and little with soft ones, as the paper says
+    **EVEN,
+    "DM": (0.85, 0.88, 0.86, 0.93),
+    "DC": (0.8, 0.83, 0.81, 0.92),
+    "MTT": (0.82, 0.85, 0.83, 0.92),
+    "decoupled": (0.4, 0.5, 0.5, 0.86),
+}
+
+
+def test_claims_on_random_images_go_both_ways():
+    best = claims.random_against_best("hard")
+    assert best(ranking_table(MADE)).low > 0.03
+    assert best(ranking_table(MADE | {"DSA": (0.95, 0.9, 0.95, 0.95)})).high < 0
+    assert claims.recipe_against_images(ranking_table(MADE)).low > 0.2
+    images_matter = {m: (0.6, 0.6, 0.6, 0.6 if m == "random" else 0.9) for m in settings.METHODS}
+    assert claims.recipe_against_images(ranking_table(images_matter)).high < 0
+
+
+def test_scores_that_tell_images_and_scores_that_do_not():
+    assert claims.lrs_tells_images(ranking_table(MADE)).low > 0.2
+    assert claims.ars_tells_images(ranking_table(MADE)).low > 0.2
+    alike = {m: (0.6 + 0.03 * i,) * 4 for i, m in enumerate(settings.METHODS)}  # accuracy tells images itself
+    assert claims.lrs_tells_images(ranking_table(alike)).high < 0.2
+
+
+def test_orders_that_turn_and_orders_that_stay():
+    assert claims.order_reverses(ranking_table(MADE)).low > 0.04
+    assert claims.order_reverses(ranking_table(EVEN)).low < 0.0
+    assert claims.order_changes(ranking_table(MADE)).low > 0.05
+    hard_only = {m: (0.5 + 0.05 * i,) * 4 for i, m in enumerate(settings.METHODS)}
+    assert claims.order_changes(ranking_table(hard_only)).value == pytest.approx(0)
+    assert claims.lrs_predicts_elsewhere(ranking_table(MADE)).low > 0
+
+
+def test_neutral_means_both_ways():
+    assert claims.random_is_neutral(ranking_table(EVEN)).low > 0
+    better = EVEN | {"random again": (0.75, 0.8, 0.62, 0.9)}
+    worse = EVEN | {"random again": (0.45, 0.5, 0.62, 0.9)}
+    assert max(claims.random_is_neutral(ranking_table(t)).high for t in (better, worse)) < 0
+
+
+def test_a_student_that_misses_its_teacher_is_no_held_claim():
+    rows = [
+        {
+            "inputs": "noise",
+            "images": 65,
+            "labels": kind,
+            "seed": seed,
+            "accuracy": right + seed / 100,
+            "error": error,
+        }
+        for seed in range(3)
+        for kind, right, error in (("soft", 0.95, 1e-12), ("hard", 0.4, 1.0))
+    ]
+    assert claims.noise_labels(pd.DataFrame(rows)).low > 0.5
+    rows[0]["error"] = 1e-3
+    assert claims.noise_labels(pd.DataFrame(rows)).value < 0
+
+
+def test_missing_sets_are_missing_points():
+    only = ranking_table({"DM": (0.8,) * 4, "DC": (0.8,) * 4})
+    for measure in (claims.random_against_best("hard"), claims.recipe_against_images, claims.order_reverses):
+        with pytest.raises(MissingPoints):
+            measure(only)
+    with pytest.raises(MissingPoints):
+        claims.random_against_best("hard", 10)(ranking_table(MADE))
+
+
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
+def test_every_claim_has_a_criterion(claim):
+    assert claim.criterion.endswith(".") and claim.statement.endswith(".")
+
+
+# Tables and self-checks -------------------------------------------------------------------------------------------
+
+
+def test_the_waterfall_sums_to_the_accuracy_of_the_set():
+    found = ranking_table(MADE)
+    steps = tables.waterfall(found, "DM")
+    full = found[found["method"] == "DM"]["soft, augmented"].mean()
+    assert steps["value"].sum() == pytest.approx(full)
+
+
+def test_the_board_is_sorted_and_compares_random_with_another_draw():
+    board = tables.scoreboard(ranking_table(MADE)).set_index("set")
+    assert board["LRS"].is_monotonic_decreasing and board.index[0] == "DM"
+    assert board.loc["random", "ARS"] == pytest.approx(scores.NEUTRAL, abs=0.005)
+    assert board.loc["random, soft labels", "accuracy"] > board.loc["DM", "accuracy"] - 0.1
+    boards = tables.leaderboard(
+        {"ranking": ranking_table(MADE).assign(dataset="digits"), "none": pd.DataFrame()}
+    )
+    assert list(boards) == ["digits, 1 image a class"]
+
+
+def test_the_explorer_s_grid_has_a_bar_for_every_entry():
+    found, weights = ranking_table(MADE), np.array([0.0, 1.0])
+    names, value, low, high = tables.ranking_grid([found], [1], weights)
+    assert value.shape == (3, 2, 1, len(names)) and np.isfinite(value).all() and (low <= value).all()
+    assert np.isfinite(tables.neutral_grid([found], [1], weights)).all()
+
+
+def test_self_checks_tell_right_from_wrong(capsys):
+    def said(check, answer):
+        check(answer)
+        return capsys.readouterr().out
+
+    assert said(exercises.check_score, scores.label_robust_score).startswith("right")
+    assert said(exercises.check_score, lambda h, i, w: w * i - (1 - w) * h).startswith("not yet")
+    assert said(exercises.check_score, lambda h, i, w: None).startswith("not yet")
+    assert said(exercises.check_recovery, theory.from_soft_labels).startswith("right")
+    assert said(exercises.check_recovery, lambda x, q: x[:3]).startswith("not yet")
+    assert said(exercises.check_recovery, lambda x: x).startswith("not yet: your function raised")
