@@ -10,7 +10,23 @@ from dataclasses import replace
 
 from beyondloss.methods.simplicity_bias.arithmetic import ArithmeticPoint, run_arithmetic
 
-TUNED: dict[str, float] = {}
+TUNED = {
+    "adamw, as given": 0.01,
+    "adamw, late x2": 0.01,
+    "adamw, random x2": 0.01,
+    "adamw, early x2": 0.003,
+    "adamw, hard tasks x2": 0.01,
+    "adamw, longer": 0.003,
+    "adamw, twice as long": 0.003,
+    "muon, as given": 0.01,
+    "muon, late x2": 0.01,
+    "muon, random x2": 0.01,
+    "muon, early x2": 0.003,
+    "muon, hard tasks x2": 0.01,
+    "muon, longer": 0.01,
+    "sam, as given": 0.01,
+    "sam, late x2": 0.01,
+}
 
 
 def run_finetuning(points: Sequence[ArithmeticPoint]) -> list[dict]:

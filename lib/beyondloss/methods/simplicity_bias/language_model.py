@@ -123,8 +123,12 @@ def competition(point: LanguageModelPoint) -> ProblemSet:
 
 def generated(point: LanguageModelPoint) -> ProblemSet:
     """Grade-school problems from templates (PyPI `reasoning-gym`, Apache-2.0); the test set has a seed of its own."""
-    with explained("dataset", "reasoning-gym", None, "gsm_symbolic"):
+    try:
         import reasoning_gym
+    except ImportError as error:
+        raise HubError(
+            f"generated problems need reasoning-gym ({error}): pip install reasoning-gym"
+        ) from error
 
     def made(count: int, seed: int) -> list[Problem]:
         rows = reasoning_gym.create_dataset("gsm_symbolic", size=count, seed=seed)
