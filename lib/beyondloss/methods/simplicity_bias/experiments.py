@@ -137,7 +137,7 @@ TUNING = Experiment(
     run=run_arithmetic,
     presets={
         "smoke": SMALL | {"arm": Axis(*ARMS), "lr": Axis(3e-3, 1e-2), "seed": Axis(100)},
-        "quick": {"arm": Axis(*ARMS), "lr": Axis(3e-3, 1e-2), "steps": 600, "seed": Axis(100, 101)},
+        "quick": {"arm": Axis(*ARMS), "lr": Axis(3e-3, 1e-2), "seed": Axis(100, 101)},
         "full": LARGE | {"arm": Axis(*ARMS), "lr": Axis(3e-4, 1e-3, 3e-3), "seed": Axis(100, 101, 102)},
     },
     cost={
@@ -156,7 +156,7 @@ FINETUNING = Experiment(
     run=run_finetuning,
     presets={
         "smoke": SMALL | {"arm": Axis(*ARMS), "seed": Axis(0, 1)},
-        "quick": {"arm": Axis(*ARMS), "steps": 600, "seed": Axis(*range(8))},
+        "quick": {"arm": Axis(*ARMS), "seed": Axis(*range(8))},
         "full": LARGE | {"arm": Axis(*ARMS), "seed": Axis(*range(8))},
     },
     cost={

@@ -56,7 +56,7 @@ class InContext:
 
 def population_loss(
     task: InContext, matrix: Float[np.ndarray, "*many row column"], query: Spectrum | None = None
-) -> Float[np.ndarray, "*many"]:
+) -> Float[np.ndarray, "*many"] | float:
     """L(M) = half of E (yhat - w.x_query)^2 (chapter 2, eq. sb-loss)."""
     q = task.eigenvalues if query is None else query
     diagonal = np.diagonal(matrix, axis1=-2, axis2=-1)
