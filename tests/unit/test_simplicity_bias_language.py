@@ -118,10 +118,11 @@ def language_model_loss_before(point: LanguageModelPoint) -> float:
     return sum(losses) / len(losses)
 
 
-def test_exact_match_counts_right_answers(point, monkeypatch):
+def test_exact_match_counts_right_answers(tiny_model, monkeypatch):
+    model = language_model.load_language_model(str(tiny_model), None, "cpu")
     problems = [Problem("a", "#### 1", "1"), Problem("b", "#### 2", "2")]
     monkeypatch.setattr(language_model, "answers", lambda *_: ["so #### 1", "so #### 3"])
-    assert language_model.exact_match(None, problems, 4) == 0.5
+    assert language_model.exact_match(model, problems, 4) == 0.5
 
 
 def test_only_the_solution_and_its_end_are_learned(tiny_model):
