@@ -177,8 +177,9 @@ def test_an_experiment_that_a_configuration_does_not_have_is_named():
 
 def test_a_configuration_shows_its_settings_and_what_it_takes():
     shown = repr(CHAPTER.preset("smoke", overrides={"toy.rate": 2}))
-    assert "k = 2, 3; rate = 2.0" in shown and "6 s" in shown and "2 min (stored)" in shown
-    assert CHAPTER.preset("smoke")._repr_html_().count("<tr") == 3
+    assert "\n  k = 2, 3" in shown and "rate = 2.0" in shown and "6 s" in shown and "2 min (stored)" in shown
+    page = CHAPTER.preset("smoke")._repr_html_()
+    assert page.count("<tr") == 3 and page.count("<details>") == 2
 
 
 def test_the_cost_leaves_out_what_comes_from_the_store():

@@ -141,3 +141,28 @@ def test_a_line_that_ends_in_gaps_is_labelled_at_its_last_point():
     ax.plot([0, 1, 2], [np.nan] * 3, label="nothing")
     theme.label_lines(ax)
     assert list(labels(ax)) == ["short"]
+
+
+def test_points_are_labelled_without_overlap_and_share_a_label_in_one_place():
+    theme.use_theme()
+    _, ax = plt.subplots()
+    ax.plot(x := [1, 1.02, 1.02, 3], y := [1, 1.01, 1.01, 1], "o")
+    theme.label_points(ax, x, y, ["alpha", "beta", "gamma", "delta"])
+    boxes = labels(ax)
+    assert set(boxes) == {"alpha", "beta · gamma", "delta"}
+    assert all(not one.overlaps(other) for one, other in combinations(boxes.values(), 2))
+    assert (
+        ax.texts[-1].xyann == (6, 0) or boxes["delta"].y0 < boxes["beta · gamma"].y0
+    )  # nothing near: not moved
+
+
+def test_logarithmic_axes_carry_plain_numbers():
+    _, ax = plt.subplots()
+    ax.plot([30, 4000], [0.07, 0.4])
+    theme.log_axes(ax)
+    ax.figure.canvas.draw()
+    shown = [text.get_text() for text in ax.get_xticklabels()]
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert {"50", "100", "200", "500", "1000", "2000"} <= set(shown) and not any(
+        "mathdefault" in s for s in shown
+    )

@@ -1,5 +1,6 @@
 """A chapter: one paper, its experiments and claims, and the parameters of one run of it."""
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -130,26 +131,40 @@ class Config:
             cost.check(f"{self.chapter.name} at scale {self.scale!r}")
 
     def table(self) -> "pd.DataFrame":
-        """One row an experiment: its settings, the number of its points, the predicted cost."""
+        """One row an experiment: what varies over its points, what does not, their number, the predicted cost."""
         import pandas as pd
 
-        columns = ["experiment", "settings", "size", "predicted time", "memory", "hardware"]
+        columns = ["experiment", "varied", "held fixed", "size", "predicted time", "memory", "hardware"]
         return pd.DataFrame([_row(name, plan) for name, plan in self.plans.items()], columns=columns)
 
     def __repr__(self) -> str:
         rows = self.table().itertuples(index=False, name=None)
-        lines = [f"{name}: {', '.join(map(str, rest))}\n  {settings}" for name, settings, *rest in rows]
+        lines = [
+            f"{name}: {', '.join(map(str, rest))}\n  {varied}\n  {fixed}"
+            for name, varied, fixed, *rest in rows
+        ]
         return "\n".join([f"{self.chapter.name}, scale {self.scale}", *lines])
 
     def _repr_html_(self) -> str:
-        return self.table().to_html(index=False, border=0, justify="left")
+        # pandas escapes nothing here, because what is held fixed is folded
+        formats = dict.fromkeys(self.table().columns, html.escape) | {"held fixed": _folded}
+        return self.table().to_html(index=False, border=0, justify="left", escape=False, formatters=formats)
 
 
-def _row(name: str, plan: Plan) -> list:
-    settings = "; ".join(f"{key} = {', '.join(map(repr, values))}" for key, values in plan.settings().items())
+def _folded(settings: str) -> str:
+    return f"<details><summary>settings</summary>{html.escape(settings)}</details>"
+
+
+def _row(name: str, plan: Plan) -> list[str]:
+    settings = plan.settings()
+    said = {key: f"{key} = {', '.join(map(repr, values))}" for key, values in settings.items()}
+    varied, fixed = (
+        "; ".join(text for key, text in said.items() if (len(settings[key]) > 1) == several)
+        for several in (True, False)
+    )
     cost = plan.cost
     time = duration(cost.seconds) + ("" if plan.compute and not plan.stored else " (stored)")
-    return [name, settings, f"{len(plan.grid)} points", time, f"{cost.memory_gb:g} GB", cost.hardware]
+    return [name, varied, fixed, f"{len(plan.grid)} points", time, f"{cost.memory_gb:g} GB", cost.hardware]
 
 
 def _total(costs: list[Cost]) -> Cost:

@@ -18,6 +18,8 @@ __all__ = [
     "claims_table",
     "has_points",
     "label_lines",
+    "label_points",
+    "log_axes",
     "published_table",
     "run_card",
     "show",

@@ -34,7 +34,7 @@ class Slider:
 
     name: str
     label: str
-    values: Sequence[Any]
+    values: Sequence[Any] | np.ndarray
     start: Any = None
     step: float | None = None
     format: str = "g"

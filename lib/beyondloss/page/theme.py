@@ -186,3 +186,46 @@ def _last_point(line: Line2D) -> tuple[float, float]:
     x, y = (np.asarray(values, dtype=float) for values in line.get_data())
     drawn = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     return (float(x[drawn[-1]]), float(y[drawn[-1]])) if drawn.size else (np.nan, np.nan)
+
+
+def log_axes(ax: Axes, which: str = "xy") -> None:
+    """Logarithmic scale on the named axes ("x", "y" or "xy"), with plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    for name in which:
+        getattr(ax, f"set_{name}scale")("log")
+        axis = getattr(ax, f"{name}axis")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def label_points(
+    ax: Axes, x: Sequence[float], y: Sequence[float], labels: Sequence[str], *, fontsize: float = 8
+) -> None:
+    """Write each point's label to its right, none over another; labels of one place share it."""
+    shared: dict[tuple[float, float], list[str]] = {}
+    for place, label in zip(zip(x, y, strict=True), labels, strict=True):
+        shared.setdefault(place, []).append(label)
+    texts = [
+        ax.annotate(
+            " · ".join(names),
+            place,
+            xytext=(6, 0),
+            textcoords="offset points",
+            fontsize=fontsize,
+            va="center",
+        )
+        for place, names in sorted(shared.items(), key=lambda item: item[0][1])
+    ]
+    ax.figure.draw_without_rendering()  # boxes are known only when drawn
+    to_points = 72 / ax.figure.dpi
+    placed: list = []
+    for text in texts:
+        box = text.get_window_extent()
+        above = [
+            other.y1 for other in placed if other.x0 < box.x1 and box.x0 < other.x1 and other.y1 > box.y0
+        ]
+        lift = max(0.0, max(above, default=box.y0) - box.y0)
+        text.xyann = (6, lift * to_points)
+        placed.append(box.translated(0, lift))

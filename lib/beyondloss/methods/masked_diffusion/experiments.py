@@ -27,7 +27,12 @@ LANDSCAPE = Experiment(
     presets={
         "smoke": {"width": Axis(64, 160), "noise_share": Axis(0.0, 0.5), "seed": Axis(0, 1)},
         "quick": {"width": Axis(64, 120, 160, 200, 320), "noise_share": SHARES, "seed": Axis(*range(8))},
-        "full": {"n": 6, "width": Axis(64, 400, 520, 1024), "noise_share": SHARES, "seed": Axis(*range(8))},
+        "full": {
+            "n": 6,
+            "width": Axis(64, 400, 520, 640, 1024),
+            "noise_share": SHARES,
+            "seed": Axis(*range(8)),
+        },
     },
     cost={"smoke": Cost(2), "quick": Cost(20), "full": Cost(600, memory_gb=2)},
     tolerance={
