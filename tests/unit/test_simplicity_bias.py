@@ -316,9 +316,9 @@ def test_an_effect_is_positive_where_the_claim_is_right():
             for s in (0, 1)
         ]
     )
-    assert claims.late_against_random_adamw(accuracy).value == pytest.approx(0.1)
+    assert claims.gain(accuracy, "adamw, late x2", "adamw, random x2").value == pytest.approx(0.1)
     with pytest.raises(MissingPoints):
-        claims.late_against_random_muon(accuracy)
+        claims.gain(accuracy, "muon, late x2", "muon, random x2")
 
 
 def test_a_time_that_never_came_does_not_count_for_the_claim():

@@ -1,6 +1,7 @@
 """The claims of chapter 2, with the criteria by which the tables judge them."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -65,30 +66,6 @@ def gain(table: pd.DataFrame, better: str, worse: str, metric: str = "accuracy")
     return paired_interval(
         by_seed(table, metric, arm=better) - by_seed(table, metric, arm=worse), unit=metric
     )
-
-
-def late_against_random_adamw(table: pd.DataFrame) -> Effect:
-    return gain(table, "adamw, late x2", "adamw, random x2")
-
-
-def late_against_random_muon(table: pd.DataFrame) -> Effect:
-    return gain(table, "muon, late x2", "muon, random x2")
-
-
-def late_against_longer_adamw(table: pd.DataFrame) -> Effect:
-    return gain(table, "adamw, late x2", "adamw, longer")
-
-
-def late_against_longer_muon(table: pd.DataFrame) -> Effect:
-    return gain(table, "muon, late x2", "muon, longer")
-
-
-def sam_against_twice_as_long(table: pd.DataFrame) -> Effect:
-    return gain(table, "sam, as given", "adamw, twice as long")
-
-
-def hard_against_random(table: pd.DataFrame) -> Effect:
-    return gain(table, "adamw, hard tasks x2", "adamw, random x2")
 
 
 def late_set_holds_hard_tasks(table: pd.DataFrame) -> Effect:
@@ -188,14 +165,14 @@ CLAIMS = (
         "Accuracy on unseen digits, late minus random, each at its tuned learning rate, 8 seeds; the "
         "interval lies above 0.",
         "finetuning",
-        late_against_random_adamw,
+        partial(gain, better="adamw, late x2", worse="adamw, random x2"),
     ),
     Claim(
         "2.3b",
         "So it is with Muon.",
         "As 2.3a with Muon.",
         "finetuning",
-        late_against_random_muon,
+        partial(gain, better="muon, late x2", worse="muon, random x2"),
     ),
     Claim(
         "2.3c",
@@ -203,28 +180,28 @@ CLAIMS = (
         "Accuracy, late minus the data as given for as many more steps as the proxy takes; the "
         "interval lies above 0.",
         "finetuning",
-        late_against_longer_adamw,
+        partial(gain, better="adamw, late x2", worse="adamw, longer"),
     ),
     Claim(
         "2.3d",
         "So it is with Muon.",
         "As 2.3c with Muon.",
         "finetuning",
-        late_against_longer_muon,
+        partial(gain, better="muon, late x2", worse="muon, longer"),
     ),
     Claim(
         "2.3e",
         "SAM is worth its second gradient in fine-tuning.",
         "Accuracy, SAM around AdamW minus AdamW for twice the steps; the interval lies above 0.",
         "finetuning",
-        sam_against_twice_as_long,
+        partial(gain, better="sam, as given", worse="adamw, twice as long"),
     ),
     Claim(
         "2.3f",
         "Who knows the rare tasks and doubles them gains over random doubling.",
         "Accuracy with AdamW, hard tasks doubled minus random; the interval lies above 0.",
         "finetuning",
-        hard_against_random,
+        partial(gain, better="adamw, hard tasks x2", worse="adamw, random x2"),
     ),
     Claim(
         "2.3g",

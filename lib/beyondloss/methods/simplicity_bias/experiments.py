@@ -13,6 +13,10 @@ from beyondloss.methods.simplicity_bias.language_model import (
 )
 
 SEEDS = Axis(*range(16))
+RHOS = Axis(0.0, 0.1, 0.2, 0.3, 0.4)
+BY_TYPE = Axis("as drawn", "late x2", "late x4", "early x2")
+PROXY_AND_RANDOM = Axis("as drawn", "late by proxy x2", "random x2")
+ON_A_POOL = Axis("as drawn", "late x2", "late by proxy x2", "late, reweighted x2", "random x2", "early x2")
 FEW_STEPS = {"heads": 6, "steps": 40, "budget": 20, "proxy_steps": 10, "kept": 4, "seed": Axis(0, 1)}
 WIDE = {
     "spectrum": tuple(round(0.9**i / 8, 6) for i in range(16)),
@@ -32,12 +36,11 @@ POPULATION = Experiment(
     presets={
         "smoke": FEW_STEPS | {"data": Axis("as drawn", "late x2"), "rho": Axis(0.0, 0.2)},
         "quick": {
-            "data": Axis("as drawn", "late x2", "late x4", "early x2"),
-            "rho": Axis(0.0, 0.1, 0.2, 0.3, 0.4),
+            "data": BY_TYPE,
+            "rho": RHOS,
             "seed": SEEDS,
         },
-        "full": WIDE
-        | {"data": Axis("as drawn", "late x2", "late x4", "early x2"), "rho": Axis(0.0, 0.1, 0.2, 0.3, 0.4)},
+        "full": WIDE | {"data": BY_TYPE, "rho": RHOS},
     },
     cost={"smoke": Cost(1), "quick": Cost(20), "full": Cost(20_000, memory_gb=16)},
     together=16,
@@ -52,15 +55,13 @@ POOL = Experiment(
     presets={
         "smoke": FEW_STEPS
         | {
-            "data": Axis("as drawn", "late by proxy x2", "random x2"),
+            "data": PROXY_AND_RANDOM,
             "rho": Axis(0.0, 0.2),
             "prompts": 40,
             "batch": 8,
         },
         "quick": {
-            "data": Axis(
-                "as drawn", "late x2", "late by proxy x2", "late, reweighted x2", "random x2", "early x2"
-            ),
+            "data": ON_A_POOL,
             "rho": Axis(0.0, 0.2),
             "prompts": 512,
             "batch": 32,
@@ -68,9 +69,7 @@ POOL = Experiment(
         },
         "full": WIDE
         | {
-            "data": Axis(
-                "as drawn", "late x2", "late by proxy x2", "late, reweighted x2", "random x2", "early x2"
-            ),
+            "data": ON_A_POOL,
             "rho": Axis(0.0, 0.2),
             "prompts": 20_000,
             "batch": 256,
@@ -89,13 +88,13 @@ NOISE = Experiment(
     presets={
         "smoke": FEW_STEPS
         | {
-            "data": Axis("as drawn", "late by proxy x2", "random x2"),
+            "data": PROXY_AND_RANDOM,
             "rho": Axis(0.0, 0.3),
             "prompts": Axis(20, 40),
             "noise": 0.3,
         },
         "quick": {
-            "data": Axis("as drawn", "late by proxy x2", "random x2"),
+            "data": PROXY_AND_RANDOM,
             "rho": Axis(0.0, 0.3),
             "prompts": Axis(50, 150, 500),
             "noise": Axis(0.0, 0.3, 1.0),
@@ -104,7 +103,7 @@ NOISE = Experiment(
         },
         "full": WIDE
         | {
-            "data": Axis("as drawn", "late by proxy x2", "random x2"),
+            "data": PROXY_AND_RANDOM,
             "rho": Axis(0.0, 0.3),
             "prompts": Axis(500, 2_000, 8_000),
             "noise": Axis(0.0, 0.3, 1.0),
