@@ -1,18 +1,24 @@
 # make book    the site at quick scale (SCALE=full for the paper's), from a fresh clone to _build/site
+# make pdf     the book on paper, from the built site
 # make test    every test; STAGES="unit browser" for some of them
 PYTHON ?= python3
 SCALE  ?= quick
 STAGES ?=
+URL    ?=
+REPOSITORY ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test notebooks bench clean
+.PHONY: help env book pdf links pictures test notebooks bench clean
 
 help:
 	@echo "make book [SCALE=quick]  execute the chapters where they are out of date and render the site"
+	@echo "make pdf                 the site as one PDF, with a table of contents and page numbers"
+	@echo "make links               ask for every address outside the book; needs a network"
+	@echo "make pictures            the README's pictures of a page"
 	@echo "make test [STAGES=…]     lint, import rules, tests, chapters, site, browser"
 	@echo "make notebooks           refresh committed outputs, results and generated tables that are out of date"
 	@echo "make bench               training speed against other implementations"
@@ -42,7 +48,16 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 book: env
-	@$(BIN)/beyondloss build --scale $(SCALE)
+	@$(BIN)/beyondloss build --scale $(SCALE) --url "$(URL)" --repository "$(REPOSITORY)"
+
+pdf: book
+	@$(BIN)/beyondloss pdf --scale $(SCALE)
+
+links: env
+	@$(BIN)/beyondloss links --scale $(SCALE)
+
+pictures: book
+	@$(BIN)/python -m beyondloss.page.site.pictures
 
 test: env
 	@$(BIN)/python tests/run.py $(STAGES)

@@ -23,7 +23,7 @@ STAGES = {
     "faults": [[*PYTEST, "tests/faults"]],
     "notebooks": [[*PYTEST, "tests/notebooks"]],
     "site": [[BIN / "beyondloss", "build"]],
-    "browser": [[*PYTEST, "tests/browser"]],
+    "browser": [[*PYTEST, "tests/browser", "--numprocesses=2"]],
 }
 
 

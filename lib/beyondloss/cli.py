@@ -174,12 +174,50 @@ def _tell(report: VerifyReport) -> None:
 def build(
     scale: Scale = "quick",
     force: Annotated[bool, typer.Option("--force", help="execute and render what is current, too")] = False,
+    url: Annotated[str, typer.Option(help="where the site will stand: canonical links and a site map")] = "",
+    repository: Annotated[str, typer.Option(help="of the book, on GitHub: links to Binder and Colab")] = "",
 ) -> None:
     """Execute the chapters that are out of date and render the site."""
     from beyondloss.page import build as pages
+    from beyondloss.page.site.chapters import Place
 
-    index = pages.build(scale, force=force, say=say)
+    index = pages.build(scale, force=force, say=say, place=Place(url, repository))
     say(f"The book is at {index}")
+
+
+@app.command()
+def figure(
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="as under the figure: 3.7")],
+    scale: Scale = "quick",
+) -> None:
+    """Make a figure of the book again, from stored points: its picture and its data, into the current folder."""
+    from beyondloss import catalogue
+    from beyondloss.page import build as pages
+    from beyondloss.page.site.figures import figures
+
+    chapter = catalogue.chapter(number.partition(".")[0])
+    source = pages.checkout() / "notebooks" / f"{chapter.name}.ipynb"
+    pages.execute_chapters([source], choose("scale", scale, SCALES), say=say)
+    drawn = {found.number: found for found in figures(chapter, pages.executed(source, scale))}
+    for written in drawn[choose(f"figure of chapter {chapter.number}", number, drawn)].write():
+        say(f"{written}: written")
+
+
+@app.command()
+def pdf(scale: Scale = "quick") -> None:
+    """Print the built site as one PDF, with a table of contents and page numbers."""
+    from beyondloss.page.build import site_path
+    from beyondloss.page.site.pdf import print_book
+
+    say(f"The book is at {print_book(site_path(choose('scale', scale, SCALES)), say)}")
+
+
+@app.command()
+def links(scale: Scale = "quick") -> None:
+    """Ask for every address outside the book that it links to, and list them; needs a network."""
+    from beyondloss.page import build as pages
+
+    say(f"All answer: {pages.check_links(choose('scale', scale, SCALES), say)}")
 
 
 @app.command()

@@ -1,42 +1,88 @@
 """The built site, served on this machine, in a headless browser that can reach no other."""
 
+import gzip
 import os
 import shutil
 import threading
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from beyondloss.page.build import site_path
+from beyondloss.page.build import checkout, site_path
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+SCALE = os.environ.get("SCALE", "quick")
+TEXT = (".html", ".css", ".js", ".mjs", ".json", ".svg", ".csv")
 
 
-class Silent(SimpleHTTPRequestHandler):
+@cache
+def packed(path: str, _changed: float) -> bytes:
+    return gzip.compress(Path(path).read_bytes(), 6, mtime=0)
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves text gzipped, as GitHub Pages and any other web server does."""
+
+    def send_head(self):
+        path = self.translate_path(self.path)
+        if not (path.endswith(TEXT) and os.path.isfile(path)):
+            return super().send_head()
+        body = packed(path, os.path.getmtime(path))
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return BytesIO(body)
+
     def log_message(self, *_):
         pass
+
+    def handle(self):
+        with suppress(ConnectionError):  # a page that is left stops reading
+            super().handle()
+
+
+def pytest_generate_tests(metafunc):
+    """`page_name`: every page of the site as it was built. `chapter`: the chapters among them."""
+    folder = site_path(SCALE)
+    found = sorted(
+        p.relative_to(folder).as_posix() for n in ("book", "notebooks") for p in (folder / n).rglob("*.html")
+    )
+    if "page_name" in metafunc.fixturenames:
+        metafunc.parametrize("page_name", [*found, "genindex.html", "search.html", "404.html"])
+    if "chapter" in metafunc.fixturenames:
+        metafunc.parametrize("chapter", [name for name in found if name.startswith("notebooks/")])
 
 
 @pytest.fixture(scope="session")
 def site() -> Path:
-    scale = os.environ.get("SCALE", "quick")
-    folder = site_path(scale)
+    folder = site_path(SCALE)
     if not (folder / "index.html").is_file():
-        pytest.fail(f"no site to look at: make it with `beyondloss build --scale {scale}`")
+        pytest.fail(f"no site to look at: make it with `beyondloss build --scale {SCALE}`")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """What the pages looked like, to be looked at by a person: kept as an artifact."""
+    folder = checkout() / "_build" / "screenshots" / SCALE
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
 def address(site):
     """Where the site is served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(site)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -65,28 +111,25 @@ class Visit:
         self.address = address
         self.complaints: list[str] = []
         self.context = browser.new_context(**context)
-        self.context.route("**/*", self._route)
+        self.context.route(lambda url: not url.startswith((address, "data:", "blob:")), self._refuse)
         self.page = self.context.new_page()
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
         self.page.on("response", self._response)
-        self.page.goto(address + page, wait_until="networkidle")
+        self.page.goto(address + page, wait_until="load")
         self.page.evaluate("window.MathJax?.startup?.promise")
 
-    def _route(self, route):
-        if route.request.url.startswith((self.address, "data:", "blob:")):
-            route.continue_()
-        else:
-            self.complaints.append(f"another origin: {route.request.url}")
-            route.abort()
+    def _refuse(self, route):
+        self.complaints.append(f"another origin: {route.request.url}")
+        route.abort()
 
     def _console(self, message):
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.type}: {message.text}")
 
     def _response(self, response):
-        if response.status >= 400:
+        if response.status >= 400 and not response.url.endswith("/favicon.ico"):
             self.complaints.append(f"{response.status}: {response.url}")
 
 

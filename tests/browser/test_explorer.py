@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from beyondloss.page import Explorer, Marker, Panel, Readout, Series, Shade, Slider
+from beyondloss.page.explorer import heavy_part
 
 T = np.linspace(0, 1, 61)
 WATCH = """window.shift = 0; new PerformanceObserver((list) => {
@@ -136,6 +137,31 @@ def test_panels_stand_side_by_side_where_there_is_room(page):
     wide = page.viewport_size["width"] > 800
     assert (abs(text["y"] - cells["y"]) < 1) == wide
     assert all(one["width"] > 300 for one in (text, cells))
+
+
+def test_heavy_data_come_when_the_explorer_comes_into_view(browser):
+    many = np.linspace(0, 1, 4000)
+    curve = Series("s", many, lambda k: many**k)
+    figure = Explorer(
+        "Heavy", [Slider("k", "k", range(1, 9))], [Panel("P", "x", "y", [curve])], "About.", heavy=True
+    )
+    body, data = heavy_part(figure._repr_mimebundle_()[0]["text/html"], "heavy.js")
+    page = browser.new_page(viewport={"width": 800, "height": 600})
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.url)
+        script = route.request.url.endswith("heavy.js")
+        text = data if script else f"<!doctype html><body><div style='height: 4000px'></div>{body}"
+        route.fulfill(body=text, content_type="text/javascript" if script else "text/html")
+
+    page.route("**/*", answer)
+    page.goto("http://book.test/", wait_until="load")
+    assert asked == ["http://book.test/"] and page.locator(".bl-line").count() == 0
+    page.locator(".bl-explorer").scroll_into_view_if_needed()
+    page.wait_for_selector(".bl-line")
+    assert asked[-1] == "http://book.test/heavy.js"
+    page.close()
 
 
 def test_without_scripts_stands_the_plain_figure(browser, html):

@@ -74,7 +74,14 @@ def test_a_second_build_executes_and_renders_nothing(book, kernels, rendered):
     assert build.build() == build.build() == book / "_build" / "site" / "quick" / "index.html"
     assert kernels == ["01_first", "02_second"]
     assert rendered == [
-        ["_config.yml", "_toc.yml", "book/intro.md", "notebooks/01_first.ipynb", "notebooks/02_second.ipynb"]
+        [
+            "_config.yml",
+            "_toc.yml",
+            "book/intro.md",
+            "extra/404.html",
+            "notebooks/01_first.ipynb",
+            "notebooks/02_second.ipynb",
+        ]
     ]
 
 
@@ -195,7 +202,10 @@ def toys(book, monkeypatch):
 def test_claims_are_listed_with_their_criteria_and_verdicts(toys):
     text = generated.fill(MARKED.format("claims"), "../")
     assert "[Toys](../notebooks/03_toy.ipynb)" in text
-    assert "| **3.1** | Toys score.<br><small>mean above 1</small> | not run at this scale" in text
+    assert (
+        '| <span id="claim-3-1">**3.1**</span> | Toys score.<br><small>mean above 1</small> | not run at this scale'
+        in text
+    )
     assert "| held<br><small>proved in the chapter</small> |" in text
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
 

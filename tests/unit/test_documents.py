@@ -44,7 +44,7 @@ def commands(document: str) -> list[list[str]]:
 
 
 def check_make(*arguments: str):
-    given = dict(word.split("=") for word in arguments if "=" in word)
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
     assert given.get("SCALE", "quick") in SCALES
     stages = (ROOT / "tests" / "run.py").read_text()
     assert all(f'"{stage}": [' in stages for stage in given.get("STAGES", "").split())
@@ -178,12 +178,15 @@ def test_generated_parts_are_where_they_belong():
         name: generated.PART.findall((ROOT / name).read_text()) for name in ("README.md", "book/intro.md")
     }
     assert [part[1] for part in parts["README.md"]] == ["chapters"]
-    assert [part[1] for part in parts["book/intro.md"]] == ["summary", "findings", "contents"]
+    assert [part[1] for part in parts["book/intro.md"]] == ["summary", "headlines", "contents"]
 
 
 def test_a_table_has_a_row_for_every_claim_and_every_chapter():
     claims = [claim.id for chapter in catalogue.chapters() for claim in chapter.claims]
-    assert re.findall(r"^\| \[([\d.]+[a-z]?)\]", generated.findings_table(""), re.MULTILINE) == claims
+    assert (
+        re.findall(r'^\| <a href="#[\w-]+">([\d.]+[a-z]?)<', generated.findings_table(""), re.MULTILINE)
+        == claims
+    )
     contents = generated.contents_table("")
     assert re.findall(r"^\| (\d+) \|", contents, re.MULTILINE) == [str(n) for n in range(1, 11)]
     assert contents.count("*planned*") == 10 - len(catalogue.chapters())

@@ -89,6 +89,21 @@ def test_make_installs_from_the_constraints_before_anything_else(target):
     assert "pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'" in make(target)
 
 
+def test_binder_gets_the_torch_that_is_pinned():
+    lines = (ROOT / ".binder" / "requirements.txt").read_text().splitlines()
+    torch = next(line for line in PINS if line.startswith("torch=="))
+    assert f"{torch}+cpu" in lines and "-e .[book]" in lines and "-c constraints.txt" in lines
+
+
+def test_the_workflow_runs_the_tests_and_publishes_what_was_built():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
+    steps = workflow["jobs"]["test"]["steps"]
+    runs = [step["run"] for step in steps if "run" in step]
+    assert ".ci/run" in runs and any("make book URL=" in run for run in runs)
+    assert any(step.get("with", {}).get("path") == "_build/site/quick" for step in steps)
+    assert workflow["jobs"]["deploy"]["needs"] == "test"
+
+
 def test_git_shows_notebooks_by_their_sources():
     assert "*.ipynb diff=ipynb" in (ROOT / ".gitattributes").read_text()
     assert "git config diff.ipynb.textconv" in make("env")

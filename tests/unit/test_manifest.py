@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -23,6 +24,19 @@ def test_every_file_is_listed_with_its_checksum():
 def test_nothing_is_binary():
     for path in DATA.rglob("*"):
         assert path.is_dir() or "\0" not in path.read_text(encoding="utf-8")
+
+
+def test_every_picture_of_the_checkout_is_listed_with_its_checksum_and_small():
+    listed = {entry["name"]: entry for entry in MANIFEST["picture"]}
+    root = DATA.parent
+    git = subprocess.run(
+        ["git", "ls-files", "*.png", "*.jpg", "*.pdf"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert set(git.stdout.split()) <= set(listed)
+    for name, entry in listed.items():
+        picture = (root / name).read_bytes()
+        assert hashlib.sha256(picture).hexdigest() == entry["sha256"]
+        assert entry["origin"] and entry["licence"] and len(picture) < 150_000
 
 
 def test_entries_are_complete_and_agree_with_the_loaders():

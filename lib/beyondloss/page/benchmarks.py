@@ -17,7 +17,7 @@ def benchmarks_table(_to_root: str) -> str:
         f"Measured on {machine['device']}, threads: {machine['threads']}, torch {machine['torch']}, "
         f"{machine['date']}.",
         "",
-        "| | Steps a second | Quartiles | The first is faster by |",
+        "| Task and way | Steps a second | Quartiles | The first is faster by |",
         "|---|---|---|---|",
     ]
     for task, rows in groupby(measured["rows"], key=lambda row: row["task"]):

@@ -1,12 +1,13 @@
 """From chapters to the site: execute what is out of date, stage executed copies, render with warnings as errors.
 
 Everything made lies under `_build`: `executed/<scale>` notebooks, `stage/<scale>` what Sphinx reads,
-`site/<scale>` the site, `site/<scale>.log` what Sphinx said.
+`site/<scale>` the site, `site/<scale>.log` what Sphinx said, `launch` notebooks that install the book.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from beyondloss.experiment.experiment import SCALES
 from beyondloss.experiment.paths import root
 from beyondloss.page import notebook
 from beyondloss.page.generated import filled
+from beyondloss.page.site.chapters import NOWHERE, Place
 
 STAGED = ("_config.yml", "_toc.yml", "book")
 Say = Callable[[str], None]
@@ -99,15 +101,15 @@ def execute_chapters(sources: Iterable[Path], scale: str, force: bool = False, s
 # Rendering -------------------------------------------------------------------------------------------------
 
 
-def build(scale: str = "quick", force: bool = False, say: Say = print) -> Path:
-    """Make the site of `scale` where something of it has changed; return its index page.
+def build(scale: str = "quick", force: bool = False, say: Say = print, place: Place = NOWHERE) -> Path:
+    """Make the site of `scale`, to stand at `place`, where something of it has changed; return its index page.
 
     A site that fails to render leaves the one before it in place.
     """
     choose("scale", scale, SCALES)
     sources = chapter_notebooks()
     execute_chapters(sources, scale, force, say)
-    stage = _stage(sources, scale)
+    stage = _stage(sources, scale, place)
     site = site_path(scale)
     digest = _digest_of(stage)
     index = site / "index.html"
@@ -124,8 +126,10 @@ def build(scale: str = "quick", force: bool = False, say: Say = print) -> Path:
     return index
 
 
-def _stage(sources: list[Path], scale: str) -> Path:
+def _stage(sources: list[Path], scale: str, place: Place = NOWHERE) -> Path:
     """Lay out what Sphinx reads: pages with their generated parts made anew, and the executed notebooks."""
+    from beyondloss.page.site import stage as site_stage
+
     here = checkout()
     stage = here / "_build" / "stage" / scale
     shutil.rmtree(stage, ignore_errors=True)
@@ -141,40 +145,79 @@ def _stage(sources: list[Path], scale: str) -> Path:
         notebook.write(
             notebook.with_outputs(notebook.read(source), executed), stage / "notebooks" / source.name
         )
+    site_stage.dress(stage, here, scale, place)
+    if place.launchers:
+        site_stage.launch(here, here / "_build" / "launch", place)
     return stage
 
 
 def _digest_of(stage: Path) -> str:
-    """Digest of all that decides how the site looks: the staged files, this module, the versions installed."""
+    """Digest of all that decides how the site looks: the staged files, this package, the versions installed."""
     digest = hashlib.sha256()
     inputs = sorted(p for p in stage.rglob("*") if p.is_file())
-    for path in [*inputs, Path(__file__), checkout() / "constraints.txt"]:
+    makers = sorted(Path(__file__).parents[1].rglob("*.py"))  # of the whole library: the reference shows it
+    for path in [*inputs, *makers, checkout() / "constraints.txt"]:
         digest.update(str(path).encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def check_links(scale: str, say: Say = print) -> Path:
+    """Ask for every address outside the book that its pages name, with Sphinx's own `linkcheck`; return the list.
+
+    Raises BuildFailed naming those that do not answer.
+    """
+    choose("scale", scale, SCALES)
+    execute_chapters(chapter_notebooks(), scale, say=say)
+    stage = _stage(chapter_notebooks(), scale)
+    log = site_path(scale).with_suffix(".links.log")
+    _jupyter_book(stage, log, "--builder", "custom", "--custom-builder", "linkcheck")
+    found = stage / "_build" / "linkcheck" / "output.json"
+    rows = (
+        [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
+        if found.is_file()
+        else []
+    )
+    asked = [row for row in rows if row["uri"].startswith("http")]
+    if not asked:
+        raise BuildFailed(f"no link was checked; all of it: {log}")
+    listed = log.with_suffix(".json")
+    listed.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+    say(f"{len({row['uri'] for row in asked})} addresses outside the book: {listed}")
+    broken = sorted(
+        {f"{row['uri']} ({row['filename']}): {row['info']}" for row in asked if row["status"] == "broken"}
+    )
+    if broken:
+        raise BuildFailed("\n".join([f"{len(broken)} links lead nowhere:", *broken]))
+    return listed
 
 
 def _render(stage: Path, site: Path) -> None:
     """Run jupyter-book in a fresh environment, every warning an error, and put what it made in place of `site`."""
     log = site.with_suffix(".log")
+    failed = _jupyter_book(stage, log, "-W", "-n", "--keep-going")
+    html = stage / "_build" / "html"
+    # jupyter-book 2 knows none of our files, builds nothing and exits 0
+    if failed or not (html / "index.html").is_file():
+        raise BuildFailed(f"the site does not render without warnings:\n{_warnings(log)}\nAll of it: {log}")
+    _trim_mathjax(html / "_static" / "mathjax")
+    shutil.rmtree(site, ignore_errors=True)
+    html.rename(site)
+
+
+def _jupyter_book(stage: Path, log: Path, *flags: str) -> int:
+    """The exit status of jupyter-book on the staged book; what it says goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     command = "from jupyter_book.cli.main import main; main()"
-    flags = ["build", ".", "--all", "-W", "-n", "--keep-going"]
     with log.open("w", encoding="utf-8") as out:
         done = subprocess.run(
-            [sys.executable, "-c", command, *flags],
+            [sys.executable, "-c", command, "build", ".", "--all", *flags],
             check=False,
             cwd=stage,
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, "NO_COLOR": "1"},
         )
-    html = stage / "_build" / "html"
-    # jupyter-book 2 knows none of our files, builds nothing and exits 0
-    if done.returncode or not (html / "index.html").is_file():
-        raise BuildFailed(f"the site does not render without warnings:\n{_warnings(log)}\nAll of it: {log}")
-    _trim_mathjax(html / "_static" / "mathjax")
-    shutil.rmtree(site, ignore_errors=True)
-    html.rename(site)
+    return done.returncode
 
 
 def _warnings(log: Path) -> str:

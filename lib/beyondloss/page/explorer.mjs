@@ -47,6 +47,45 @@ function render({ model, el }) {
   return () => { resized.disconnect(); model.off("change:values", redraw); model.off("change:frame", redraw); };
 }
 
+// ---- the static page ---------------------------------------------------------------------------------------------
+
+// Stands in for a kernel: a model of six lines, whose values the page's address remembers (?explorer-….slider=value).
+function stand(root, traits) {
+  const begin = () => render({ model: remembered(root.id, traits), el: root });
+  if (traits.state) return begin();
+  const seen = new IntersectionObserver(async (entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    seen.disconnect();
+    traits.state = await fetched(traits.source, root.id);
+    begin();
+  }, { rootMargin: "400px" });
+  seen.observe(root);
+}
+
+function remembered(id, traits) {
+  const asked = new URLSearchParams(location.search), start = { ...traits.values };
+  for (const { name, values } of traits.state.sliders) {
+    const value = values.find((value) => String(value) === asked.get(`${id}.${name}`));
+    if (value !== undefined) traits.values = { ...traits.values, [name]: value };
+  }
+  const write = debounced(() => {
+    const address = new URL(location), changed = Object.entries(traits.values).filter(([name, value]) => value !== start[name]);
+    Object.keys(start).forEach((name) => address.searchParams.delete(`${id}.${name}`));
+    changed.forEach(([name, value]) => address.searchParams.set(`${id}.${name}`, value));
+    address.hash = id;
+    try { history.replaceState(history.state, "", address); } catch { /* a page from disk may not in every browser */ }
+  });
+  return { get: (name) => traits[name], set: (name, value) => { traits[name] = value; }, on() {}, off() {}, save_changes: write };
+}
+
+// Data too heavy for the page, from a script of the same origin; a page from disk may load no other kind of file.
+function fetched(source, id) {
+  return new Promise((done, failed) => {
+    const script = Object.assign(document.createElement("script"), { src: source, onload: () => done(self.explorerData[id]), onerror: failed });
+    document.head.append(script);
+  });
+}
+
 // ---- values ----------------------------------------------------------------------------------------------------
 
 // What each datum is at the sliders' values: of the kernel where it has answered, else of the nearest grid point.
@@ -443,4 +482,4 @@ const drawable = (point) => point !== undefined && Number.isFinite(point[0]) && 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const round = (value) => Math.round(value * 10) / 10;
 
-export default { render };
+export default { render, stand };

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LIMIT = 150_000  # bytes of data that one explorer may add to a page
+HEAVY = (
+    500_000  # of one that says so: the site keeps its data in a file of their own until it comes into view
+)
 
 _MODULE = Path(__file__).with_suffix(".mjs").read_text(encoding="utf-8")
 _STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
@@ -43,14 +46,10 @@ _STATIC = Template("""<div class="bl-explorer" id="$id" role="group" aria-label=
   const root = document.currentScript.parentElement;
   const { module, ...traits } = JSON.parse(root.querySelector("script[type='application/json']").textContent);
   const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
-  const model = {
-    get: (name) => traits[name],
-    set: (name, value) => { traits[name] = value; },
-    on() {}, off() {}, save_changes() {},
-  };
-  import(url).then((explorer) => explorer.default.render({ model, el: root }));
+  import(url).then((explorer) => explorer.default.stand(root, traits));
 })()</script>
 </div>""")
+STATE = re.compile(r'(<script type="application/json">)(.*?)(</script>)', re.DOTALL)
 
 
 class Explorer(anywidget.AnyWidget):
@@ -59,7 +58,10 @@ class Explorer(anywidget.AnyWidget):
     `title` names it and must be its own on its page (the anchor `#explorer-…` comes from it); `description` is the
     alternative text: what is drawn and what to see in it. See `panels` for what a panel takes.
 
-    Raises ValueError where a slider, a shape or a colour does not fit, or where the data exceed LIMIT.
+    On the static page its setting stands in the address, so that it can be linked.
+
+    Raises ValueError where a slider, a shape or a colour does not fit, or where the data exceed LIMIT (HEAVY for a
+    `heavy` one, which the site loads when it comes into view).
     """
 
     _esm = _MODULE
@@ -76,8 +78,9 @@ class Explorer(anywidget.AnyWidget):
         sliders: Sequence[Slider],
         panels: Sequence[Panel | TextPanel | HeatPanel],
         description: str,
+        heavy: bool = False,
     ):
-        self.title, self.description = title, description
+        self.title, self.description, self.heavy = title, description, heavy
         self.sliders, self.panels = tuple(sliders), tuple(panels)
         self._start = {slider.name: slider.start for slider in sliders}
         if len(self._start) != len(self.sliders):
@@ -160,10 +163,13 @@ class Explorer(anywidget.AnyWidget):
         for datum, cells in zip(self._grid.data, state["data"], strict=True):
             sizes[datum.owner] += len(_json(cells))
         total, largest = len(_json(state)), max(sizes, key=sizes.get, default="")
-        if total > LIMIT:
+        limit = HEAVY if self.heavy else LIMIT
+        if total > limit:
+            way_out = "" if self.heavy else f", or heavy=True for up to {HEAVY // 1000} KB"
             raise ValueError(
-                f"explorer {self.title!r} holds {total / 1000:.0f} KB of data, more than {LIMIT // 1000} KB; the most, "
-                f"{sizes[largest] / 1000:.0f} KB, is {largest}: fewer slider values, fewer points, or a shorter `over`"
+                f"explorer {self.title!r} holds {total / 1000:.0f} KB of data, more than {limit // 1000} KB; the most, "
+                f"{sizes[largest] / 1000:.0f} KB, is {largest}: fewer slider values, fewer points, a shorter `over`"
+                f"{way_out}"
             )
 
     def _skeleton(self, drawn: Sequence[Mapping], *, live: bool) -> str:
@@ -221,6 +227,24 @@ class Explorer(anywidget.AnyWidget):
         )
         self.observe(lambda change: setattr(control, "value", change["new"][slider.name]), "values")
         return control
+
+
+def heavy_part(page: str, address: str) -> tuple[str, str | None]:
+    """The HTML of an explorer without data above LIMIT, which it loads from `address`, and the script to put there.
+
+    A script and no JSON: a page that is opened from disk may load nothing else.
+    """
+    found = STATE.search(page)
+    traits = json.loads(found[2])
+    state = _json(traits["state"])
+    if len(state) <= LIMIT:
+        return page, None
+    name = re.search(r'id="(explorer-[^"]*)"', page)[1]
+    rest = _json({**traits, "state": None, "source": address}).replace("<", "\\u003c")
+    return (
+        f"{page[: found.start(2)]}{rest}{page[found.end(2) :]}",
+        f'(self.explorerData ??= {{}})["{name}"] = {state};\n',
+    )
 
 
 def _json(value: Any) -> str:

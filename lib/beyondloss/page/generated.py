@@ -52,11 +52,11 @@ def filled(page: Path, root: Path) -> str:
 def chapters_table(to_root: str) -> str:
     """One row a chapter: paper, and at each scale cost and verdicts."""
     lines = [
-        "| | Chapter | Paper | " + " | ".join(f"At {scale} scale" for scale in SHOWN) + " |",
+        "| No. | Chapter | Paper | " + " | ".join(f"At {scale} scale" for scale in SHOWN) + " |",
         "|---|---|---|" + "---|" * len(SHOWN),
     ]
     for chapter in catalogue.chapters():
-        at = [_two_lines(_cost(chapter, scale), *_by_verdict(chapter, scale)) for scale in SHOWN]
+        at = [_two_lines(cost_at(chapter, scale), *_by_verdict(chapter, scale)) for scale in SHOWN]
         lines.append(_row(chapter.number, _link(chapter, to_root), _paper(chapter), *at))
     return "\n".join(lines)
 
@@ -64,7 +64,7 @@ def chapters_table(to_root: str) -> str:
 def contents_table(to_root: str) -> str:
     """The parts of the book with all their chapters, those that are not written yet too."""
     written = {chapter.number: chapter for chapter in catalogue.chapters()}
-    lines = ["| | Paper | Chapter |", "|---|---|---|"]
+    lines = ["| No. | Paper | Chapter |", "|---|---|---|"]
     for part in planned():
         lines.append(_row("", f"**{part['title']}**", ""))
         for chapter in part["chapter"]:
@@ -87,20 +87,41 @@ def summary(_to_root: str) -> str:
     of = sum(len(part["chapter"]) for part in planned())
     told = [f"Written so far: {_many(len(written), 'chapter')} of {of}, with {_many(claims, 'claim')}."]
     for scale in SHOWN:
-        counts = Counter(v.verdict for chapter in written for v in _verdicts(chapter, scale))
+        counts = Counter(v.verdict for chapter in written for v in verdicts_at(chapter, scale))
         told.append(f"At {scale} scale: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}.")
     return " ".join(told).replace(" not run at this scale", " not run")
 
 
-def findings_table(to_root: str) -> str:
-    """One row a claim of the book: what the paper says, and its verdict at each scale."""
+def headlines_table(to_root: str) -> str:
+    """One row a written chapter: the claim that matters most, as book/contents.toml names it, and its verdicts."""
+    heads = {chapter["number"]: chapter.get("headline") for part in planned() for chapter in part["chapter"]}
+    lines = ["| No. | The claim that matters | " + " | ".join(map(str.title, SHOWN)) + " |"]
+    lines.append("|---|---|" + "---|" * len(SHOWN))
+    for chapter in catalogue.chapters():
+        known = {claim.id: i for i, claim in enumerate(chapter.claims)}
+        named = heads.get(chapter.number) or chapter.claims[0].id
+        index = known[choose(f"claim of chapter {chapter.number}", named, known)]
+        at = [_chip(verdicts_at(chapter, scale)[index]) for scale in SHOWN]
+        claim = f"{chapter.claims[index].statement}<br><small>{_link(chapter, to_root)}</small>"
+        lines.append(_row(chapter.number, claim, *at))
+    return "\n".join(lines)
+
+
+def findings_table(_to_root: str) -> str:
+    """One row a claim of the book: what the paper says, and its verdict at each scale; it leads to the criterion."""
     lines = ["| Claim | What the paper says | " + " | ".join(map(str.title, SHOWN)) + " |"]
     lines.append("|---|---|" + "---|" * len(SHOWN))
     for chapter in catalogue.chapters():
-        by_scale = [_verdicts(chapter, scale) for scale in SHOWN]
+        by_scale = [verdicts_at(chapter, scale) for scale in SHOWN]
         for claim, *at in zip(chapter.claims, *by_scale, strict=True):
-            lines.append(_row(_link(chapter, to_root, claim.id), claim.statement, *map(_chip, at)))
+            link = f'<a href="#{anchor(claim.id)}">{claim.id}</a>'  # both tables stand on one page
+            lines.append(_row(link, claim.statement, *map(_chip, at)))
     return "\n".join(lines)
+
+
+def anchor(claim: str) -> str:
+    """Where the page of claims tells of a claim: `claim-3-3a`."""
+    return f"claim-{claim.replace('.', '-')}"
 
 
 def claims_tables(to_root: str) -> str:
@@ -119,10 +140,11 @@ def _claims_of(chapter: Chapter, to_root: str) -> str:
         + " |",
         "|---|---|" + "---|" * len(SHOWN),
     ]
-    by_scale = [_verdicts(chapter, scale) for scale in SHOWN]
+    by_scale = [verdicts_at(chapter, scale) for scale in SHOWN]
     for claim, *at in zip(chapter.claims, *by_scale, strict=True):
         verdicts = [_two_lines(v.verdict, *_details(v)) for v in at]
-        lines.append(_row(f"**{claim.id}**", _two_lines(claim.statement, claim.criterion), *verdicts))
+        name = f'<span id="{anchor(claim.id)}">**{claim.id}**</span>'
+        lines.append(_row(name, _two_lines(claim.statement, claim.criterion), *verdicts))
     return "\n".join(lines)
 
 
@@ -162,12 +184,12 @@ def _many(number: int, what: str) -> str:
 def _by_verdict(chapter: Chapter, scale: str) -> list[str]:
     """Claims by verdict: `held: 3.1, 3.3a` and `did not hold: 3.2`."""
     by_verdict: dict[str, list[str]] = {}
-    for v in _verdicts(chapter, scale):
+    for v in verdicts_at(chapter, scale):
         by_verdict.setdefault(v.verdict, []).append(v.claim.id)
     return [f"{verdict}: {', '.join(ids)}" for verdict, ids in by_verdict.items()]
 
 
-def _verdicts(chapter: Chapter, scale: str) -> list[Verdict]:
+def verdicts_at(chapter: Chapter, scale: str) -> list[Verdict]:
     """Verdicts from the committed points alone, so that a page is the same in every checkout."""
     plans = [e.plan(scale) for e in chapter.at(scale)]
     tables = {plan.experiment.name: table(plan, committed(plan)) for plan in plans}
@@ -181,7 +203,7 @@ def committed(plan: Plan) -> Store:
     return store
 
 
-def _cost(chapter: Chapter, scale: str) -> str:
+def cost_at(chapter: Chapter, scale: str) -> str:
     cost = chapter.reader_cost(scale)
     return f"{duration(cost.seconds)}, {cost.memory_gb:g} GB, {cost.hardware}" if cost.seconds else "stored"
 
@@ -200,6 +222,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "chapters": chapters_table,
     "contents": contents_table,
     "summary": summary,
+    "headlines": headlines_table,
     "findings": findings_table,
     "claims": claims_tables,
     "benchmarks": benchmarks_table,

@@ -38,6 +38,7 @@ UNSHOWN = (
     ["experiment"],
     ["page"],
 )  # parts of the package whose source no chapter shows
+FIGURE_DATA = "text/csv"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -191,6 +192,13 @@ def _normalise_data(data: NotebookNode) -> None:
         data["image/png"] = small(data["image/png"])
     if "text/html" in data:  # pandas' Styler draws a random name for each table
         data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}(?=_|\b)", "T_table", data["text/html"])
+
+
+def without_data(nb: NotebookNode) -> NotebookNode:
+    """`nb`, in place, without the numbers behind its pictures: the site gets them, what is committed stays small."""
+    for output in (o for cell in nb.cells if cell.cell_type == "code" for o in cell.outputs):
+        output.get("data", {}).pop(FIGURE_DATA, None)
+    return nb
 
 
 def check_size(path: Path) -> None:

@@ -55,9 +55,9 @@ def refresh(force: bool = False, say: Callable[[str], None] = print) -> None:
     for source in build.chapter_notebooks():
         if force or notebook.is_stale(source):
             build.execute_chapters([source], SCALE, force, say)
-            notebook.check_size(build.executed_path(source, SCALE))
             if build.is_current(source, SCALE):  # unless its code was edited meanwhile
-                notebook.write(build.executed(source, SCALE), source)
+                notebook.write(notebook.without_data(build.executed(source, SCALE)), source)
+                notebook.check_size(source)
     for page in generated.pages(here):
         text = generated.filled(page, here)
         if text != page.read_text(encoding="utf-8"):

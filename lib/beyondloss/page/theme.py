@@ -109,10 +109,13 @@ def rc() -> dict[str, object]:
 
 
 def use_theme() -> None:
-    """Draw every later figure of this process in the look of the book."""
+    """Draw every later figure of this process in the look of the book, and keep the numbers that it draws."""
     import seaborn
 
+    from beyondloss.page import figure_data
+
     seaborn.set_theme(style="ticks", palette=COLOURS, rc=rc())
+    figure_data.record()
 
 
 def spread(positions: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
@@ -145,6 +148,8 @@ def label_lines(ax: Axes, *, fontsize: float = 9) -> None:
     named = _named_lines(ax)
     if ax.get_legend() is not None:
         ax.get_legend().remove()
+    for line, label in named:  # the legend is gone, its names are not
+        line.set_label(label)
     to_fraction = (ax.transData - ax.transAxes).transform
     ends = [to_fraction(_last_point(line)) for line, _ in named]
     line_height = 1.25 * fontsize / (ax.get_position().height * ax.figure.get_figheight() * 72)

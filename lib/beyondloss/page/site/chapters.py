@@ -1,0 +1,141 @@
+"""How a chapter opens on the site: verdicts, cost, a figure, and what one can take away from it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from beyondloss.experiment import Chapter, Verdict
+from beyondloss.experiment.claims import DIRECTION, HELD, NOT_HELD, NOT_RUN
+from beyondloss.experiment.errors import BadInput
+from beyondloss.page import generated
+from beyondloss.page.site.figures import Figure
+
+ORDER = (HELD, DIRECTION, NOT_HELD, NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the site will stand and where its source does; empty where not known, and then nothing links there.
+
+    url: of the site, such as https://owner.github.io/book/.
+    repository: such as https://github.com/owner/book. Raises BadInput for what is no address.
+    """
+
+    url: str = ""
+    repository: str = ""
+    branch: str = "main"
+
+    def __post_init__(self):
+        for name, address in {"--url": self.url, "--repository": self.repository}.items():
+            if address and not (urlsplit(address).scheme in ("http", "https") and urlsplit(address).netloc):
+                raise BadInput(f"{name} takes an address such as https://host/path, not {address!r}")
+        object.__setattr__(self, "url", self.url.rstrip("/") + "/" if self.url else "")
+        object.__setattr__(self, "repository", self.repository.rstrip("/").removesuffix(".git"))
+
+    @property
+    def launchers(self) -> dict[str, str]:
+        """Name -> address, in which {notebook} stands for the notebook's path; GitHub's repositories only."""
+        if urlsplit(self.repository).netloc != "github.com":
+            return {}
+        name = urlsplit(self.repository).path.strip("/")
+        return {
+            "Binder": f"https://mybinder.org/v2/gh/{name}/{self.branch}?labpath={{notebook}}",
+            "Colab": f"https://colab.research.google.com/github/{name}/blob/launch/{{notebook}}",
+        }
+
+
+NOWHERE = Place()
+
+
+def opening(chapter: Chapter, figures: list[Figure], scale: str, place: Place, here: Path) -> str:
+    """The block under a chapter's claim, as Markdown: verdicts, cost, figure, downloads, citation."""
+    facts = {
+        f"Verdict at {scale} scale": _verdicts(generated.verdicts_at(chapter, scale)),
+        "Cost": "; ".join(_cost(chapter, at) for at in dict.fromkeys((scale, "full"))),
+        "Paper": _paper(chapter),
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items())
+    block = f'<div class="bl-opening"><dl>{rows}</dl>{_actions(chapter, scale, place, here)}{_picture(figures)}</div>'
+    return f"```{{raw}} html\n{block}\n```"
+
+
+def insert(source: str, block: str) -> str:
+    """`source` of a chapter's first cell with `block` after its title and its claim."""
+    parts = re.split(r"\n\s*\n", source.strip(), maxsplit=2)
+    return "\n\n".join([*parts[:2], block, *parts[2:]])
+
+
+def opening_figure(figures: list[Figure]) -> Figure | None:
+    """The figure of the cell that is tagged so, else the first that is no explorer."""
+    drawn = [figure for figure in figures if not figure.explorer]
+    return next((figure for figure in figures if figure.opening), drawn[0] if drawn else None)
+
+
+def citation(chapter: Chapter, place: Place, here: Path) -> str:
+    """BibTeX of the paper, as book/references.bib has it, and of the chapter."""
+    address = f"\n  url       = {{{place.url}notebooks/{chapter.name}.html}}," if place.url else ""
+    year = yaml.safe_load((here / "_config.yml").read_text(encoding="utf-8"))["copyright"]
+    own = (
+        f"@incollection{{beyondtheloss-{chapter.slug},\n  author    = {{{{The authors of Beyond the Loss}}}},\n"
+        f"  title     = {{{chapter.title}}},\n  booktitle = {{Beyond the Loss}},\n  chapter   = {{{chapter.number}}},"
+        f"{address}\n  year      = {{{year}}},\n  note      = {{Version {version('beyondloss')}}}\n}}"
+    )
+    bibliography = (here / "book" / "references.bib").read_text(encoding="utf-8")
+    entries = re.findall(r"^@\w+\{.*?^\}", bibliography, re.DOTALL | re.MULTILINE)
+    paper = [entry for entry in entries if chapter.paper.arxiv in entry]
+    return "\n\n".join([*paper[:1], own])
+
+
+def _actions(chapter: Chapter, scale: str, place: Place, here: Path) -> str:
+    notebook = f"notebooks/{chapter.name}.ipynb"
+    links = [f'<a href="../_sources/{notebook}" download>Notebook</a>']
+    links += [f'<a href="../data/{chapter.slug}/figures.zip" download>Data of the figures</a>']
+    if (here / "data" / "results" / chapter.slug / f"{scale}.json").is_file():
+        links += [f'<a href="../data/{chapter.slug}/{scale}.json" download>Results</a>']
+    links += [f'<a href="{to.format(notebook=notebook)}">{name}</a>' for name, to in place.launchers.items()]
+    cite = (
+        '<details class="bl-cite"><summary>Cite</summary>'
+        f'<pre tabindex="0" aria-label="BibTeX">{html.escape(citation(chapter, place, here))}</pre></details>'
+    )
+    return f'<p class="bl-actions">{"".join(links)}</p>{cite}'
+
+
+def _picture(figures: list[Figure]) -> str:
+    shown = opening_figure(figures)
+    if shown is None:
+        return ""
+    image = f'<img src="../data/{shown.chapter.slug}/{shown.name}.png" alt="{html.escape(shown.alt)}">'
+    return (
+        f'<figure>{image}<figcaption><a href="#{shown.name}">Figure {shown.number}</a></figcaption></figure>'
+    )
+
+
+def _verdicts(verdicts: list[Verdict]) -> str:
+    by_verdict = defaultdict(list)
+    for verdict in sorted(verdicts, key=lambda verdict: ORDER.index(verdict.verdict)):
+        to = f"../book/claims.html#{generated.anchor(verdict.claim.id)}"
+        by_verdict[verdict.verdict].append(f'<a href="{to}">{verdict.claim.id}</a>')
+    chip = '<span class="bl-chip bl-{}">{}</span>'
+    return " ".join(
+        f"<span>{chip.format(name.replace(' ', '-'), name.removesuffix(' at this scale'))} {', '.join(claims)}</span>"
+        for name, claims in by_verdict.items()
+    )
+
+
+def _cost(chapter: Chapter, scale: str) -> str:
+    return f"{generated.cost_at(chapter, scale)} at {scale} scale"
+
+
+def _paper(chapter: Chapter) -> str:
+    paper = chapter.paper
+    where = f'<a href="https://arxiv.org/abs/{paper.arxiv}">arXiv:{paper.arxiv}</a>'
+    title = f"<cite>{html.escape(paper.title)}</cite>"
+    return f"{html.escape(paper.authors)}, {title}, {where}, {paper.venue or paper.year}"

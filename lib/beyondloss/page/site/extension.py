@@ -1,0 +1,275 @@
+"""A Sphinx extension for what only Sphinx knows: which proof belongs to a theorem, where a term is explained.
+
+- A theorem links its proof and its check, the next cell that asserts something; it stands in the index, so that
+  search finds it by name.
+- The first use of a term of the field on a page links the glossary.
+- `explorer` puts an explorer of a chapter on another page.
+- Every page has tags for those who show links to it; the site has a site map.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
+
+from beyondloss.page import notebook
+from beyondloss.page.site import finish, library
+
+THEOREMS = (*NODE_TYPES.values(), unenumerable_node)
+LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$", re.MULTILINE)
+SHOWN = re.compile(r'<span id="source-([\w.]+)"></span>Defined in .*?book/api/\w+\.html#([\w.]+)"')
+TITLE_PAGE = "book/intro"
+GLOSSARY = "book/glossary"
+UNLINKED = (
+    nodes.reference,
+    nodes.literal,
+    nodes.title,
+    nodes.math,
+    nodes.raw,
+    nodes.rubric,
+    addnodes.pending_xref,
+)
+
+
+# Theorems ---------------------------------------------------------------------------------------------------
+
+
+class Theorems(SphinxTransform):
+    """Link each theorem to its proof and to its check, and put it into the index."""
+
+    default_priority = 800  # before the domains collect what is on the page
+
+    def apply(self, **_: Any) -> None:
+        current: nodes.Element | None = None
+        links: dict[nodes.Element, dict[str, str]] = {}
+        for node in self.document.findall():
+            if isinstance(node, THEOREMS):
+                current = node
+                links[node] = {}
+            elif isinstance(node, nodes.section) and isinstance(node.parent, nodes.section):
+                top = not isinstance(node.parent.parent, nodes.section)
+                current = None if top and isinstance(node.parent.parent, nodes.document) else current
+            elif current is not None and isinstance(node, proof_node):
+                self._place(links[current], "Proof", current, node[0])
+            elif current is not None and _asserts(node):
+                self._place(links[current], "Check", current, node)
+        for theorem, found in links.items():
+            self._index(theorem)
+            if found:
+                theorem += _line_of_links(found)
+
+    def _place(self, found: dict[str, str], name: str, theorem: nodes.Element, target: nodes.Element) -> None:
+        if name not in found and theorem["ids"]:
+            found[name] = f"{theorem['ids'][0]}-{name.lower()}"
+            # a proof has the same anchor as every other one
+            target["ids"] = [found[name], *(i for i in target["ids"] if i != "proof")]
+
+    def _index(self, theorem: nodes.Element) -> None:
+        kind, title = theorem.get("realtype", ""), theorem.next_node(nodes.title)
+        name = title.astext().strip("() ") if title is not None else ""
+        if name and theorem["ids"]:
+            entry = ("single", f"{name} ({kind})", theorem["ids"][0], "", None)
+            theorem.parent.insert(theorem.parent.index(theorem), addnodes.index(entries=[entry]))
+
+
+def _asserts(node: nodes.Node) -> bool:
+    """Whether a node is a cell whose source asserts something."""
+    if not (isinstance(node, nodes.container) and "cell" in node.get("classes", [])):
+        return False
+    source = next((n for n in node.findall(nodes.literal_block)), None)
+    return source is not None and re.search(r"^\s*assert\b", source.astext(), re.MULTILINE) is not None
+
+
+def _line_of_links(found: dict[str, str]) -> nodes.paragraph:
+    line = nodes.paragraph(classes=["bl-proof-links"])
+    for name, target in found.items():
+        line += nodes.reference("", name, refid=target, internal=True)
+    return line
+
+
+# Glossary ---------------------------------------------------------------------------------------------------
+
+
+def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Link the first use of each term of the field in running text to the glossary."""
+    if not docname.startswith("notebooks/") or GLOSSARY not in app.env.found_docs:
+        return
+    terms = _terms(app)
+    todo = dict(sorted(terms.items(), key=lambda item: -len(item[0])))
+    for text in [t for t in doctree.findall(nodes.Text) if _is_prose(t)]:
+        for term, target in list(todo.items()):
+            found = re.search(rf"(?<![\w-]){re.escape(term)}(?![\w-])", text.astext(), re.IGNORECASE)
+            if found:
+                del todo[term]
+                to = app.builder.get_relative_uri(docname, GLOSSARY) + f"#{target}"
+                link = nodes.reference("", found[0], refuri=to, internal=True, classes=["bl-term"])
+                before, after = text.astext()[: found.start()], text.astext()[found.end() :]
+                text.parent.replace(
+                    text, [n for n in (nodes.Text(before), link, nodes.Text(after)) if n.astext()]
+                )
+                break
+
+
+def _terms(app: Sphinx) -> dict[str, str]:
+    """Term of the field -> its anchor; the words of the book, such as point and scale, are too common to link."""
+    field = next(app.env.get_doctree(GLOSSARY).findall(addnodes.glossary), None)
+    if field is None:
+        return {}
+    own = [term.astext() for term in field.findall(nodes.term)]
+    known = {
+        name: anchor
+        for (kind, name), (_, anchor) in app.env.get_domain("std").objects.items()
+        if kind == "term"
+    }
+    return {term: known[term] for term in own if term in known and term != "window"}
+
+
+def _is_prose(text: nodes.Text) -> bool:
+    """Whether a text stands in a paragraph, outside of what is a link, a name or a heading already."""
+    above, inside = text.parent, False
+    while above is not None:
+        if isinstance(above, UNLINKED):
+            return False
+        inside = inside or isinstance(above, nodes.paragraph)
+        above = above.parent
+    return inside
+
+
+# Explorers of chapters on other pages -----------------------------------------------------------------------
+
+
+class ExplorerDirective(SphinxDirective):
+    """`{explorer} notebooks/03_masked_diffusion` with the explorer's title as content."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(self.env.srcdir) / f"{self.arguments[0]}.ipynb"
+        self.env.note_dependency(str(path))
+        title = html.escape("\n".join(self.content).strip())
+        cells = (
+            [cell for cell in notebook.read(path).cells if cell.cell_type == "code"] if path.is_file() else []
+        )
+        for output in (output for cell in cells for output in cell.outputs):
+            page = output.get("data", {}).get("text/html", "")
+            if 'class="bl-explorer"' in page and f'aria-label="{title}"' in page:
+                return [nodes.raw("", page, format="html")]
+        raise self.error(f"no explorer {title!r} in {self.arguments[0]}")
+
+
+# Docstrings -------------------------------------------------------------------------------------------------
+
+
+def read_labels(app: Sphinx) -> None:
+    """Collect the labels of the book, and which sources its chapters show, before any docstring is read."""
+    app.beyondloss_labels, app.beyondloss_shown = {}, {}
+    for path in sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")):
+        for cell in notebook.read(path).cells:
+            for equation, theorem in LABELS.findall(cell.source) if cell.cell_type == "markdown" else []:
+                app.beyondloss_labels |= {equation: "eq"} if equation else {theorem: "prf:ref"}
+            for output in cell.get("outputs", []):
+                for name, anchor in SHOWN.findall(output.get("data", {}).get("text/html", "")):
+                    app.beyondloss_shown.setdefault(anchor, f"{path.stem}.html#source-{name}")
+
+
+def read_docstring(app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    lines[:] = library.restructured(lines, app.beyondloss_labels) if lines else lines
+    if place := app.beyondloss_shown.get(name):
+        lines += [f"`Shown in chapter {int(place[:2])} <../../notebooks/{place}>`__", ""]
+
+
+def read_signature(*given: Any) -> tuple[str | None, str | None]:
+    """A default that a dataclass makes anew, `<factory>`, is no Python: Sphinx would show the signature unread."""
+    *_, signature, returns = given
+    return signature and signature.replace("<factory>", "..."), returns
+
+
+def skip_member(_app: Sphinx, what: str, name: str, obj: Any, skip: bool, _options: Any) -> bool | None:
+    """Constants and fields stand in no list of their own: a field is in its class's signature."""
+    listed = callable(obj) or isinstance(obj, property | cached_property | classmethod | staticmethod)
+    return True if what in ("module", "class") and not listed else skip or None
+
+
+# Pages ------------------------------------------------------------------------------------------------------
+
+
+def tag_page(app: Sphinx, pagename: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Description, and what those who show a link to the page ask for."""
+    title = re.sub(r"<[^>]+>", "", context.get("title", "")) or "Beyond the Loss"
+    about = _description(doctree) if doctree is not None else ""
+    url = app.config.html_baseurl
+    tags = {
+        "og:type": "article" if pagename.startswith("notebooks/") else "website",
+        "og:title": html.unescape(title),
+    }
+    tags |= {
+        "og:site_name": "Beyond the Loss",
+        "og:description": about,
+        "twitter:card": "summary_large_image",
+    }
+    card = Path(app.srcdir) / "extra" / "cards" / f"{Path(pagename).name}.png"
+    image = f"cards/{card.name if card.is_file() else 'book.png'}"
+    if url:  # whoever shows a link asks for whole addresses
+        tags |= {
+            "og:url": f"{url}{pagename}.html",
+            "og:image": url + image,
+            "og:image:alt": html.unescape(title),
+        }
+    line = '<meta {}="{}" content="{}">'
+    made = [line.format("property", k, html.escape(v)) for k, v in tags.items() if v and k.startswith("og")]
+    made += [
+        line.format("name", k, html.escape(v))
+        for k, v in {**tags, "description": about}.items()
+        if v and ":" not in k
+    ]
+    made += [line.format("name", "twitter:card", tags["twitter:card"])]
+    up = "../" * pagename.count("/")
+    made += [f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{up}changelog.xml">']
+    context["metatags"] = context.get("metatags", "") + "\n".join(made)
+
+
+def _description(doctree: nodes.document) -> str:
+    """The first paragraph of a page in plain words, cut after a word."""
+    paragraph = next((p for p in doctree.findall(nodes.paragraph) if len(p.astext()) > 60), None)
+    if paragraph is None:
+        return ""
+    words = [n.astext() for n in paragraph.findall(nodes.Text) if not isinstance(n.parent, nodes.math)]
+    text = re.sub(r"\s+", " ", "".join(words)).removeprefix("The claim in one sentence. ")
+    return text if len(text) <= 200 else text[:200].rpartition(" ")[0] + " …"
+
+
+def finish_site(app: Sphinx, error: Exception | None) -> None:
+    """Once every page is written: mend and list them."""
+    if error or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    for path in out.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        path.write_text(finish.mended(page), encoding="utf-8")
+    if url := app.config.html_baseurl:
+        pages = [f"{name}.html" for name in app.env.found_docs]
+        (out / "sitemap.xml").write_text(finish.site_map(pages, url), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_transform(Theorems)
+    app.add_directive("explorer", ExplorerDirective)
+    app.connect("builder-inited", read_labels)
+    app.connect("doctree-resolved", link_terms)
+    app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("autodoc-process-signature", read_signature)
+    app.connect("autodoc-skip-member", skip_member)
+    app.connect("html-page-context", tag_page, priority=900)
+    app.connect("build-finished", finish_site)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,136 @@
+"""Lays out for Sphinx what the site has beside its pages: openings, captions, data files, the library's reference."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import yaml
+from nbformat import NotebookNode
+
+from beyondloss import catalogue
+from beyondloss.experiment import Chapter
+from beyondloss.page import notebook
+from beyondloss.page.site import chapters, finish, library
+from beyondloss.page.site.chapters import Place
+from beyondloss.page.site.figures import Figure, caption, figures, lighten
+
+EXTRA = "extra"  # copied to the root of the site as it is
+
+
+def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
+    """Complete the staged book at `stage`, from the checkout `here`."""
+    extra = stage / EXTRA
+    extra.mkdir()
+    _configure(stage / "_config.yml", place)
+    (extra / "404.html").write_text(finish.not_found(place.url), encoding="utf-8")
+    written = {chapter.name: chapter for chapter in catalogue.chapters()}
+    for path in sorted((stage / "notebooks").glob("*.ipynb")):
+        if chapter := written.get(path.stem):
+            nb = notebook.read(path)
+            _dress_chapter(chapter, nb, here, extra / "data" / chapter.slug, scale, place)
+            finish.card(extra / "cards" / f"{chapter.name}.png", chapter.title, f"Chapter {chapter.number}")
+            notebook.write(nb, path)
+    if (here / "CHANGELOG.md").is_file():
+        shutil.copy2(here / "CHANGELOG.md", stage)  # a page includes it
+        finish.feed(here / "CHANGELOG.md", extra / "changelog.xml", place.url)
+    if (stage / "book" / "library.md").is_file():
+        (stage / "book" / "api").mkdir()
+        for name, text in library.pages().items():
+            (stage / "book" / "api" / name).write_text(text, encoding="utf-8")
+        finish.card(extra / "cards" / "book.png", "Beyond the Loss", "An executable research book")
+
+
+def launch(here: Path, target: Path, place: Place) -> None:
+    """Copies of the committed notebooks that begin by installing the package from `place`, for Colab."""
+    shutil.rmtree(target, ignore_errors=True)
+    install = f'%pip install -q "beyondloss @ git+{place.repository}@{place.branch}"'
+    for path in sorted((here / "notebooks").glob("*.ipynb")):
+        nb = notebook.read(path)
+        cell = notebook.nbformat.v4.new_code_cell(install, id="install")
+        first = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == "code")
+        nb.cells.insert(first, cell)
+        notebook.write(nb, target / "notebooks" / path.name)
+
+
+def _configure(path: Path, place: Place) -> None:
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
+    sphinx["html_extra_path"] = [EXTRA]
+    if place.url:
+        config.setdefault("html", {})["baseurl"] = sphinx["html_baseurl"] = place.url
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _dress_chapter(
+    chapter: Chapter, nb: NotebookNode, here: Path, data: Path, scale: str, place: Place
+) -> None:
+    """Captions, opening and links to the source, into `nb`; pictures, numbers and results, into `data`."""
+    data.mkdir(parents=True)
+    files = f"../data/{chapter.slug}/"
+    drawn = figures(chapter, nb)
+    _write_data(drawn, data)
+    results = here / "data" / "results" / chapter.slug / f"{scale}.json"
+    if results.is_file():
+        shutil.copy2(results, data / results.name)
+    for figure in filter(lambda figure: figure.explorer, drawn):
+        if heavy := lighten(figure, f"{files}{figure.name}.js"):
+            (data / f"{figure.name}.js").write_text(heavy, encoding="utf-8")
+    captions = {id(figure.output): caption(figure, files) for figure in drawn}
+    for cell in nb.cells:
+        if "outputs" in cell:
+            pairs = [(output, captions.get(id(output))) for output in cell.outputs]
+            cell.outputs = [part for pair in pairs for part in pair if part]
+            for output in cell.outputs:
+                _link_sources(output.get("data", {}))
+                _name_headings(output.get("data", {}))
+    nb.cells[0].source = chapters.insert(
+        nb.cells[0].source, chapters.opening(chapter, drawn, scale, place, here)
+    )
+    notebook.without_data(nb)
+
+
+def _write_data(drawn: list[Figure], data: Path) -> None:
+    """Each figure's numbers, all of them in one archive, and the picture of the opening."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for figure in drawn:
+            if figure.csv:
+                (data / f"{figure.name}.csv").write_text(figure.csv, encoding="utf-8")
+                # a fixed date: the same numbers make the same archive
+                archive.writestr(zipfile.ZipInfo(f"{figure.name}.csv", (1980, 1, 1, 0, 0, 0)), figure.csv)
+    (data / "figures.zip").write_bytes(packed.getvalue())
+    if shown := chapters.opening_figure(drawn):
+        (data / f"{shown.name}.png").write_bytes(base64.b64decode(shown.png))
+
+
+SHOWN = re.compile(r"Defined in <code>lib/([\w/]+)\.py</code>(?: \(<code>([\w.]+)</code>\))?")
+
+
+def _link_sources(data: NotebookNode) -> None:
+    """Make "Defined in" of a shown source lead to the reference and to the whole file; give the source an anchor."""
+    page = data.get("text/html", "")
+    if "bl-source" not in page:
+        return
+
+    def linked(found: re.Match) -> str:
+        module = found[1].replace("/", ".").removesuffix(".__init__")
+        file = f'<a href="../_modules/{module.replace(".", "/")}.html"><code>lib/{found[1]}.py</code></a>'
+        name = found[2]
+        if not name:
+            return f"Defined in {file}"
+        to = library.address(module, name)
+        shown = f'<a href="{to}"><code>{name}</code></a>' if to else f"<code>{name}</code>"
+        return f'<span id="source-{name}"></span>Defined in {file} ({shown})'
+
+    data["text/html"] = SHOWN.sub(linked, page)
+
+
+def _name_headings(data: NotebookNode) -> None:
+    """A heading of a pandas table over its index is empty: no heading, for who has the table read aloud."""
+    if "dataframe" in data.get("text/html", ""):
+        data["text/html"] = data["text/html"].replace("<th></th>", "<td></td>")

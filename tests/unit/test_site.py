@@ -1,0 +1,274 @@
+"""What the published site has beside its pages: openings, figures, the library's reference, feed and site map."""
+
+import html
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+import toy
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from beyondloss import catalogue
+from beyondloss.experiment import BadInput
+from beyondloss.page import Explorer, Panel, Series, Slider
+from beyondloss.page.explorer import LIMIT, heavy_part
+from beyondloss.page.site import chapters, finish, library, stage
+from beyondloss.page.site import figures as site_figures
+from beyondloss.page.site.chapters import Place
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+
+
+def drawn(source: str, name: str, csv: str | None = None, **metadata):
+    data = {"image/png": PNG} | ({"text/csv": csv} if csv else {})
+    return new_code_cell(source, id=name, metadata=metadata, outputs=[new_output("display_data", data)])
+
+
+@pytest.fixture
+def nb():
+    """A chapter of the toys with three figures."""
+    return new_notebook(
+        cells=[
+            new_markdown_cell(
+                "# Toys\n\n**The claim in one sentence.** Toys score.\n\nMore.\n\nAnd more.", id="t"
+            ),
+            new_code_cell('table = sweep(cfg["toy"])\nmean = table.mean()', id="sweep"),
+            drawn("plot(mean)", "first", csv="x,y\n1,2\n"),
+            drawn("plot(1)", "second", tags=["opening"]),
+            drawn("for row in table: plot(row)", "third", csv="x\n1\n"),
+        ]
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "references.bib").write_text(
+        "@misc{a,\n  eprint = {0000.00000}\n}\n\n@misc{b,\n  eprint = {1}\n}\n"
+    )
+    (tmp_path / "_config.yml").write_text('title: T\ncopyright: "2031"\n')
+    return tmp_path
+
+
+def figures(nb):
+    return site_figures.figures(toy.CHAPTER, nb)
+
+
+# Figures ---------------------------------------------------------------------------------------------------
+
+
+def test_a_figure_names_the_experiments_whose_points_reach_it(nb):
+    name = toy.CHAPTER.experiments[0].name
+    nb.cells[1].source = nb.cells[1].source.replace('"toy"', f'"{name}"')
+    assert [figure.experiments for figure in figures(nb)] == [(name,), (), (name,)]
+    assert figures(nb)[0].commands == ["beyondloss figure 3.1", f"beyondloss run 3 --only {name} --fresh"]
+    assert figures(nb)[1].commands == ["beyondloss figure 3.2"]
+
+
+def test_the_opening_figure_is_the_tagged_one_else_the_first(nb):
+    assert chapters.opening_figure(figures(nb)).number == "3.2"
+    nb.cells[3].metadata.tags = []
+    assert chapters.opening_figure(figures(nb)).number == "3.1"
+
+
+def test_a_caption_offers_data_where_there_are_any(nb):
+    with_data, without = (site_figures.caption(f, "../data/toy/").data["text/html"] for f in figures(nb)[:2])
+    assert 'href="../data/toy/figure-3-1.csv"' in with_data and "csv" not in without
+
+
+def test_a_figure_is_written_with_its_data(nb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [p.name for p in figures(nb)[0].write()] == ["figure-3-1.png", "figure-3-1.csv"]
+    assert (tmp_path / "figure-3-1.csv").read_text() == "x,y\n1,2\n"
+    assert [p.name for p in figures(nb)[1].write()] == ["figure-3-2.png"]
+
+
+def explorer(points=3, **options):
+    sliders = [Slider("k", "k", [1, 2]), Slider("w", "w", ["a", "b"])]
+    series = [Series("s", list(range(points)), lambda k: [k * x for x in range(points)])]
+    return Explorer("T < U", sliders, [Panel("P", "x", "y", series)], "About.", **options)
+
+
+def test_the_data_of_an_explorer_are_its_curves_at_every_setting():
+    state = site_figures.explorer_state(explorer()._repr_mimebundle_()[0]["text/html"])
+    lines = site_figures.explorer_csv(state).splitlines()
+    assert lines[0] == "panel,mark,series,k,x,y"
+    assert lines[1:] == [f"1,line,s,{k},{x},{k * x}" for k in (1, 2) for x in range(3)]
+
+
+def test_data_of_a_heavy_explorer_leave_the_page():
+    light = explorer()._repr_mimebundle_()[0]["text/html"]
+    assert heavy_part(light, "d.js") == (light, None)
+    figure = explorer(points=20_000, heavy=True)
+    page = figure._repr_mimebundle_()[0]["text/html"]
+    short, moved = heavy_part(page, "../data/d.js")
+    assert len(page) > LIMIT and len(short) < LIMIT
+    traits = json.loads(re.search(r'application/json">(.*?)</script>', short, re.DOTALL)[1])
+    assert traits["source"] == "../data/d.js" and traits["state"] is None
+    name, state = re.fullmatch(
+        r'\(self\.explorerData \?\?= \{\}\)\["(.*?)"\] = (.*);\n', moved, re.DOTALL
+    ).groups()
+    assert name == figure.id and json.loads(state) == json.loads(json.dumps(figure.state))
+
+
+def test_only_a_heavy_explorer_may_be_heavy():
+    with pytest.raises(ValueError, match="heavy=True"):
+        explorer(points=20_000)
+
+
+# Chapters --------------------------------------------------------------------------------------------------
+
+
+def test_a_chapter_opens_with_what_a_reader_wants_to_know(nb, checkout):
+    block = chapters.opening(toy.CHAPTER, figures(nb), "quick", Place(), checkout)
+    text = chapters.insert(nb.cells[0].source, block)
+    title, claim, opening = text.split("\n\n", 2)
+    assert title == "# Toys" and "Toys score" in claim and opening.endswith("```\n\nMore.\n\nAnd more.")
+    for wanted in ("bl-chip", "at quick scale", "arXiv:", "figure-3-2.png", "figures.zip", "Cite"):
+        assert wanted in opening
+    assert "mybinder" not in opening
+
+
+def test_the_citation_has_the_paper_and_the_chapter(checkout):
+    text = chapters.citation(toy.CHAPTER, Place("https://example.org/b"), checkout)
+    assert text.startswith("@misc{a,") and "@misc{b" not in text
+    assert "url       = {https://example.org/b/notebooks/03_toy.html}" in text and "{2031}" in text
+    assert text.count("{") == text.count("}")
+
+
+def test_launch_links_go_to_the_repository_that_was_named(nb, checkout):
+    place = Place(repository="https://github.com/owner/name.git")
+    block = chapters.opening(toy.CHAPTER, figures(nb), "quick", place, checkout)
+    assert "https://mybinder.org/v2/gh/owner/name/main?labpath=notebooks/03_toy.ipynb" in block
+    assert "https://colab.research.google.com/github/owner/name/blob/launch/notebooks/03_toy.ipynb" in block
+
+
+@pytest.mark.parametrize("address", ["here", "ftp://a/b", "https:/x"])
+def test_a_place_that_is_none_is_refused(address):
+    with pytest.raises(BadInput, match="--url takes an address"):
+        Place(address)
+
+
+def test_every_chapter_has_a_headline():
+    """`headlines_table` refuses a claim that the chapter does not make."""
+    from beyondloss.page import generated
+
+    assert generated.headlines_table("").count("bl-chip") == 2 * len(catalogue.chapters())
+
+
+def test_colab_s_copy_installs_the_book_first(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    nb = new_notebook(cells=[new_markdown_cell("# T", id="t"), new_code_cell("scale = 1", id="c")])
+    stage.notebook.write(nb, tmp_path / "notebooks" / "03_toy.ipynb")
+    stage.launch(tmp_path, tmp_path / "out", Place(repository="https://github.com/o/n"))
+    copy = stage.notebook.read(tmp_path / "out" / "notebooks" / "03_toy.ipynb")
+    assert [cell.source for cell in copy.cells] == [
+        "# T", '%pip install -q "beyondloss @ git+https://github.com/o/n@main"', "scale = 1",
+    ]  # fmt: skip
+
+
+# The library -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("Plain `code_` and *stars*, x_, |bar|.", "Plain \\ ``code_``\\  and \\*stars\\*, x\\_, \\|bar\\|."),
+        ("See eq. md-mass and theorem nowhere-else.", "See eq. :eq:`md-mass` and theorem nowhere-else."),
+        (
+            "A.\n\nlr: step size,\n    two lines.\nsteps: how many.",
+            "A.\n\n- \\ ``lr``\\ : step size, two lines.\n\n- \\ ``steps``\\ : how many.",
+        ),
+        ("So::\n\n    x = 1_", "So::\n\n    x = 1_"),
+        ("Where $x_i$ is.", "Where \\ :math:`x_i`\\  is."),
+    ],
+)
+def test_a_docstring_becomes_valid_whatever_it_holds(docstring, expected):
+    text = "\n".join(library.restructured(docstring.splitlines(), {"md-mass": "eq"})).strip()
+    assert text.replace("- \\ ", "- ") == expected.replace("- \\ ", "- ")
+
+
+def test_every_docstring_of_the_library_parses():
+    """As Sphinx would parse it, so that no author has to know how."""
+    import ast
+    from pathlib import Path
+
+    from docutils.core import publish_doctree
+
+    broken = []
+    for path in sorted(Path(library.__file__).parents[2].rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+                text := ast.get_docstring(node)
+            ):
+                lines = library.restructured(text.splitlines(), {})
+                document = publish_doctree("\n".join(lines), settings_overrides={"report_level": 5})
+                if "system_message" in document.pformat():
+                    broken.append(f"{path.name}: {getattr(node, 'name', 'module')}")
+    assert broken == []
+
+
+def test_every_public_module_is_in_the_reference():
+    pages = library.pages()
+    named = {module for text in pages.values() for module in re.findall(r"automodule:: (\S+)", text)}
+    for package in ("models", "trainers", "data", "experiment"):
+        folder = library.Path(library.__file__).parents[2] / package
+        assert {f"beyondloss.{package}.{p.stem}" for p in folder.glob("[a-z]*.py")} <= named
+    for chapter in catalogue.chapters():
+        assert f"chapter {chapter.number}" in pages[f"{chapter.slug}.md"]
+
+
+def test_defined_in_leads_to_the_reference_and_to_the_file():
+    shown = '<div class="bl-source"><p>Defined in <code>lib/beyondloss/models/mlp.py</code> (<code>{}</code>)</p></div>'
+    data = NotebookNode({"text/html": shown.format("MLP.forward")})
+    stage._link_sources(data)
+    assert 'href="../_modules/beyondloss/models/mlp.html"' in data["text/html"]
+    assert 'href="../book/api/models.html#beyondloss.models.mlp.MLP.forward"' in data["text/html"]
+    data = NotebookNode({"text/html": shown.format("_hidden")})
+    stage._link_sources(data)
+    assert "book/api" not in data["text/html"]
+
+
+# Around the pages ------------------------------------------------------------------------------------------
+
+
+def test_the_feed_has_an_entry_a_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# C\n\n## [0.2.0] - unreleased\n\n- New & <b>.\n\n## [0.1.0] - 2031-02-03\n\n- Old.\n"
+    )
+    finish.feed(tmp_path / "CHANGELOG.md", tmp_path / "feed.xml", "https://example.org/b/")
+    atom = "{http://www.w3.org/2005/Atom}"
+    entries = ET.parse(tmp_path / "feed.xml").getroot().findall(f"{atom}entry")
+    assert [e.find(f"{atom}title").text for e in entries] == ["Version 0.2.0", "Version 0.1.0"]
+    assert entries[1].find(f"{atom}updated").text.startswith("2031-02-03")
+    assert html.escape("New & <b>.") in entries[0].find(f"{atom}content").text
+    assert entries[0].find(f"{atom}link").get("href") == "https://example.org/b/book/changelog.html"
+
+
+def test_the_site_map_lists_whole_addresses():
+    root = ET.fromstring(finish.site_map(["b.html", "a.html"], "https://example.org/").encode())
+    assert [loc.text for loc in root.iter("{http://www.sitemaps.org/schemas/sitemap/0.9}loc")] == [
+        "https://example.org/a.html", "https://example.org/b.html",
+    ]  # fmt: skip
+
+
+def test_a_wrong_address_leads_back_to_where_the_site_stands():
+    assert 'href="/b/index.html"' in finish.not_found("https://example.org/b/")
+    assert 'href="/index.html"' in finish.not_found("")
+
+
+def test_a_card_has_the_size_that_is_asked_for(tmp_path):
+    from PIL import Image
+
+    finish.card(tmp_path / "cards" / "a.png", "A title that is long enough for two lines", "Chapter 3")
+    with Image.open(tmp_path / "cards" / "a.png") as card:
+        assert card.size == finish.CARD
+
+
+def test_what_the_theme_gets_wrong_is_mended():
+    page = '<head><script src="../_static/vendor/fontawesome/6.5.2/js/all.min.js?digest=1"></script></head>'
+    assert finish.mended(page) == "<head></head>"
