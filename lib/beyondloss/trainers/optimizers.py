@@ -39,7 +39,7 @@ class Joined(torch.optim.Optimizer):
 
 
 class SAM(Joined):
-    """Sharpness-aware minimisation around any optimizer (chapter 2).
+    """Sharpness-aware minimisation around any optimizer (chapter 2, eq. sb-sam).
 
     A step climbs by `rho` along the normalised gradient g, takes the gradient there, goes back, and hands it to
     `base`, as if it were that of the loss: grad L(theta + rho g / |g|). It costs two gradients. With `rho = 0` it is

@@ -1,0 +1,153 @@
+"""From tables of points to what the figures of chapter 2 draw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from beyondloss.experiment import paired_interval
+from beyondloss.methods.simplicity_bias import theory
+from beyondloss.methods.simplicity_bias.arithmetic import ARMS, FINE_TUNING
+
+
+def training_name(data: str, rho: float) -> str:
+    """One name for a distribution and an optimizer."""
+    return data if not rho else f"SAM {rho:g}" if data == "as drawn" else f"{data}, SAM {rho:g}"
+
+
+def named(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(
+        training=[training_name(d, r) for d, r in zip(table["data"], table["rho"], strict=True)]
+    )
+
+
+def against(
+    table: pd.DataFrame, metric: str, by: Sequence[str], reference: dict, sign: float = 1.0
+) -> pd.DataFrame:
+    """Paired by seed: `sign` times (metric of each group minus that of the reference), mean with 95% interval."""
+    is_reference = np.logical_and.reduce([table[name] == value for name, value in reference.items()])
+    shared = [name for name in by if name not in reference]
+    base = table[is_reference].set_index([*shared, "seed"])[metric].astype(float)
+    rows = []
+    for key, group in table.groupby(list(by), sort=False):
+        values = group.set_index([*shared, "seed"])[metric].astype(float)
+        effect = paired_interval(sign * (values - base.reindex(values.index)))
+        rows.append(
+            dict(zip(by, key, strict=True)) | {"mean": effect.value, "low": effect.low, "high": effect.high}
+        )
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Each training: median steps to learn the first and the last direction, and mean losses."""
+    if table.empty:
+        return table
+    rows = named(table)
+    learned = pd.DataFrame(rows["learned_at"].tolist(), index=rows.index).astype(float)
+    rows = rows.assign(
+        first=learned.iloc[:, 0], last=learned.iloc[:, -1], ratio=learned.iloc[:, -1] / learned.iloc[:, 0]
+    )
+    groups = rows.groupby("training", sort=False)
+    medians = groups[["first", "last", "ratio"]].median()
+    losses = groups[["loss_at_steps", "loss_at_gradients", "final_loss"]].mean()
+    return medians.join(losses).round(4).reset_index()
+
+
+def loss_curves(table: pd.DataFrame, trainings: Sequence[str]) -> pd.DataFrame:
+    """Population loss above its lowest value, over steps: a row a seed and step."""
+    rows = named(table)
+    rows = rows[rows["training"].isin(trainings)]
+    long = rows[["training", "seed", "step", "loss", "spectrum", "context", "noise"]].explode(
+        ["step", "loss"]
+    )
+    settings = ["spectrum", "context", "noise"]
+    keys = list(long[settings].itertuples(index=False, name=None))
+    lowest = {key: theory.InContext(*key).lowest_loss for key in set(keys)}
+    excess = long["loss"].astype(float) - [lowest[key] for key in keys]
+    return long.assign(step=long["step"].astype(float), excess=excess.clip(lower=1e-6)).reset_index(drop=True)
+
+
+def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Each arm of the arithmetic experiment: mean accuracy, by task, and the gain over random doubling."""
+    if table.empty:
+        return table
+    rows = []
+    accuracy = table.pivot(index="seed", columns="arm", values="accuracy").astype(float)
+    for arm, group in table.groupby("arm", sort=False):
+        by_task = dict(zip(FINE_TUNING, np.mean(group["by_task"].tolist(), axis=0).round(3), strict=True))
+        effect = paired_interval(
+            accuracy[arm] - accuracy[f"{ARMS[arm][0].replace('sam', 'adamw')}, random x2"]
+        )
+        over = f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]"
+        rows.append(
+            {"arm": arm, "accuracy": round(group["accuracy"].mean(), 3), **by_task, "over random x2": over}
+        )
+    return pd.DataFrame(rows)
+
+
+def late_sets(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the doubled examples, the mean share of each task, beside its share of the data."""
+    if table.empty:
+        return table
+    rows = {"the data": FINE_TUNING}
+    for arm, group in table.groupby("arm", sort=False):
+        counts = np.mean(group["doubled_by_task"].tolist(), axis=0)
+        if ARMS[arm][1] in ("late x2", "early x2", "random x2"):
+            rows[arm] = dict(zip(FINE_TUNING, (counts / counts.sum()).round(2), strict=True))
+    return pd.DataFrame(rows).T
+
+
+def tuned_rates(table: pd.DataFrame) -> dict[str, float]:
+    """The learning rate of each arm with the highest mean accuracy on the digits set apart for tuning."""
+    mean = table.groupby(["arm", "lr"])["tuning_accuracy"].mean().unstack("lr")
+    return {arm: float(rates.idxmax()) for arm, rates in mean.iterrows()}
+
+
+TIMES = np.geomspace(1, 20_000, 60)
+
+
+@dataclass(frozen=True)
+class Staircases:
+    """Over the grid of the sliders `over`: shares m / m* and population loss at TIMES, and t_last / t_first."""
+
+    over: tuple[str, ...]
+    shares: Float[np.ndarray, "*grid direction time"]
+    loss: Float[np.ndarray, "*grid time"]
+    ratio: Float[np.ndarray, "*grid"]
+
+
+def eigenvalues(decay: float, directions: int = 4) -> tuple[float, ...]:
+    """Each is the one before times `decay`; their sum is 1."""
+    powers = decay ** np.arange(directions)
+    return tuple(powers / powers.sum())
+
+
+def staircases(
+    decays: Sequence[float], rhos: Sequence[float], factors: Sequence[float], start: float = 0.3
+) -> dict[str, Staircases]:
+    """Gradient descent, SAM, and the slowest type seen more often, each over the sliders that it depends on."""
+    return {
+        "Gradient descent": over_grid({"decay": decays}, start),
+        "SAM": over_grid({"decay": decays, "rho": rhos}, start),
+        "Upsampling": over_grid({"decay": decays, "factor": factors}, start),
+    }
+
+
+def over_grid(sliders: dict[str, Sequence[float]], start: float) -> Staircases:
+    shape = tuple(map(len, sliders.values()))
+    solved = [staircase(start, **dict(zip(sliders, s, strict=True))) for s in product(*sliders.values())]
+    stacked = [np.stack(part).reshape(*shape, *np.shape(part[0])) for part in zip(*solved, strict=True)]
+    return Staircases(tuple(sliders), *stacked)
+
+
+def staircase(start: float, decay: float, rho: float = 0.0, factor: float = 1.0) -> tuple:
+    """Shares, loss and ratio at one setting of the sliders."""
+    task, weights = theory.InContext(eigenvalues(decay)), np.array([1.0, 1.0, 1.0, factor])
+    solved = theory.flow(task, start, rho, weights / weights.mean(), horizon=TIMES[-1], points=8000)
+    entries = np.array([np.interp(TIMES, solved.times, factors**3) for factors in solved.factors])
+    loss = theory.population_loss(task, np.stack([np.diag(m) for m in entries.T]))
+    first, last = solved.learned[0], solved.learned[-1]
+    return entries / task.optimum[:, None], loss, last / first if np.isfinite(first) else np.nan

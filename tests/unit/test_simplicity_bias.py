@@ -1,0 +1,354 @@
+"""Chapter 2: the theory against independent computations, the training of heads, the late set, what claims conclude."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from beyondloss.experiment import MissingPoints, table
+from beyondloss.methods.simplicity_bias import (
+    CHAPTER,
+    arithmetic,
+    attention,
+    claims,
+    exercises,
+    incontext,
+    late,
+    tables,
+    theory,
+)
+from beyondloss.methods.simplicity_bias.arithmetic import ArithmeticPoint
+from beyondloss.methods.simplicity_bias.finetuning import TUNED, run_finetuning
+from beyondloss.methods.simplicity_bias.incontext import InContextPoint, run_incontext
+from beyondloss.trainers import SAM
+
+FOUR = theory.InContext((0.4, 0.3, 0.2, 0.1), 32)
+THREE = theory.InContext((0.55, 0.30, 0.15), 32)
+SHORT = InContextPoint(heads=3, steps=30, budget=20, proxy_steps=5, kept=3)
+POOL = replace(SHORT, prompts=24)
+
+
+# Theory
+
+
+@pytest.mark.parametrize("task", [FOUR, THREE, theory.InContext((1.0,), 4)])
+@pytest.mark.parametrize("start, share", [(0.05, 0.5), (0.3, 0.4), (0.01, 0.9)])
+def test_learning_times_in_closed_form_are_their_integrals(task, start, share):
+    weights = np.linspace(0.5, 2, len(task.spectrum))
+    expected = theory.learning_time(task, start, share, weights)
+    assert theory.learning_time_closed(task, start, share, weights) == pytest.approx(expected, rel=1e-8)
+
+
+def test_learning_times_are_those_of_the_solved_equation():
+    assert theory.flow(FOUR, 0.05).learned == pytest.approx(theory.learning_time(FOUR, 0.05), rel=1e-6)
+    assert theory.learning_time(FOUR, 0.05) == pytest.approx(
+        [120.943254, 215.619729, 486.828972, 1956.433371]
+    )
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_population_loss_and_second_moment_by_monte_carlo(noise):
+    task, generator = theory.InContext((0.6, 0.4), 8, noise), np.random.default_rng(0)
+    drawn = attention.draw_prompts(task, 60_000, generator)
+    moments = (drawn.beta[:, :, None] * drawn.beta[:, None]).mean(0)
+    assert moments == pytest.approx(np.diag(task.second_moment), abs=0.01)
+    matrix = np.array([[0.9, 0.2], [-0.3, 0.5]])
+    clean = np.einsum("pd,de,pe->p", drawn.beta, matrix, drawn.query) - drawn.label
+    assert (clean**2).mean() / 2 == pytest.approx(theory.population_loss(task, matrix), rel=0.03)
+
+
+def test_population_gradient_is_the_derivative_and_vanishes_at_the_optimum():
+    query, matrix = np.array([0.2, 0.5, 0.3, 0.1]), np.random.default_rng(0).normal(size=(4, 4))
+    slope = theory.population_gradient(FOUR, matrix, query)
+    for row, column in np.ndindex(4, 4):
+        step = np.zeros((4, 4))
+        step[row, column] = 1e-5
+        up, down = (theory.population_loss(FOUR, matrix + sign * step, query) for sign in (1, -1))
+        assert (up - down) / 2e-5 == pytest.approx(slope[row, column], abs=1e-8)
+    assert np.abs(theory.population_gradient(FOUR, np.diag(FOUR.optimum), query)).max() < 1e-15
+
+
+def test_typed_queries_have_the_covariance_of_the_inputs():
+    drawn = attention.draw_prompts(FOUR, 40_000, np.random.default_rng(0), typed=True)
+    assert ((drawn.query != 0).sum(1) == 1).all()
+    assert (drawn.query.T @ drawn.query) / 40_000 == pytest.approx(np.diag(FOUR.eigenvalues), abs=0.01)
+
+
+def test_known_times_under_sam():
+    """Found by two other solvers before this library was written."""
+    assert theory.flow(THREE, 0.3, 0.4).learned == pytest.approx([35.66, 43.54, 242.1], rel=1e-3)
+    assert np.isinf(theory.flow(THREE, 0.3, 1.0).learned[0])
+
+
+@pytest.mark.parametrize("rho", [0.05, 0.3])
+def test_upsampling_divides_the_ratio_exactly_and_sam_does_not_speed_up(rho):
+    plain = theory.flow(THREE, 0.3, share=0.4).learned
+    weights = np.array([0.5, 0.5, 2.0])
+    assert theory.flow(THREE, 0.3, 0.0, weights, share=0.4).learned * weights == pytest.approx(
+        plain, rel=1e-5
+    )
+    assert (theory.flow(THREE, 0.3, rho, share=0.4).learned > plain).all()
+
+
+def test_the_delay_is_first_order_and_has_a_counter_example():
+    for spectrum, falls in (((0.5, 0.3, 0.2), True), ((0.45, 0.45, 0.1), False)):
+        task = theory.InContext(spectrum)
+        plain, sharp = (theory.flow(task, 0.003, rho).learned for rho in (0.0, 6e-5))
+        assert (sharp / plain - 1) / 0.02 == pytest.approx(theory.relative_delay(task), rel=0.04)
+        assert (sharp[-1] / sharp[0] < plain[-1] / plain[0]) == falls
+
+
+def test_equivalent_upsampling_starts_at_one_and_grows():
+    factors = [theory.equivalent_upsampling(THREE, 0.3, rho) for rho in (0.0, 0.2, 0.4)]
+    assert factors[0] == pytest.approx(1, rel=1e-5)
+    assert factors[2] == pytest.approx(14.742 / 6.789, rel=1e-3) and factors[1] < factors[2]
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"spectrum": (0.1, 0.2)}, "positive and falls"),
+        ({"context": 0}, "context"),
+        ({"noise": -1.0}, "noise"),
+    ],
+)
+def test_impossible_tasks_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        theory.InContext(**wrong)
+
+
+# Heads
+
+
+def test_a_step_of_sam_on_heads_is_that_of_the_library_on_tensors():
+    heads = attention.small_heads(4, 3, 0.6, [5])
+    gradient = incontext.typed_gradient(InContextPoint())
+    matrices = incontext.train(heads, gradient, lr=0.3, rho=0.2, steps=1)
+    v, k, q = (torch.nn.Parameter(torch.tensor(part[0])) for part in (heads.v, heads.k, heads.q))
+    gamma, lam = torch.tensor(FOUR.second_moment), torch.tensor(FOUR.eigenvalues)
+    sam = SAM(torch.optim.SGD([v, k, q], lr=0.3), rho=0.2)
+
+    def closure():
+        sam.zero_grad()
+        m = torch.einsum("h,hd,he->de", v, k, q)
+        loss = (gamma[:, None] * lam * m**2).sum() / 2 - (lam**2 * m.diagonal()).sum()
+        loss.backward()
+        return loss.detach()
+
+    sam.step(closure)
+    expected = torch.einsum("h,hd,he->de", v, k, q).detach().numpy()
+    assert matrices[1, 0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_heads_start_balanced_and_small_steps_keep_them_so():
+    heads = attention.small_heads(4, 5, 0.4, [0, 1])
+    assert heads.imbalance == pytest.approx([0, 0], abs=1e-12)
+    pull = heads.gradient(np.random.default_rng(0).normal(size=(2, 4, 4)))
+    drift = [heads.moved(pull, -lr).imbalance.max() for lr in (1e-3, 1e-4)]
+    assert drift[0] / drift[1] == pytest.approx(100, rel=0.1)  # second order: the flow conserves it
+
+
+@pytest.mark.parametrize(
+    "point", [SHORT, replace(SHORT, rho=0.2), replace(POOL, batch=8, data="late by proxy x2")]
+)
+def test_a_seed_measures_the_same_alone_and_beside_others(point):
+    beside = run_incontext([replace(point, seed=s) for s in (3, 1)])
+    (alone,) = run_incontext([replace(point, seed=1)])
+    assert beside[1]["loss"] == pytest.approx(alone["loss"], abs=1e-9)
+
+
+def test_weights_of_types():
+    assert incontext.type_weights("late x2", 4) == pytest.approx(np.array([1, 1, 2, 2]) * 4 / 6)
+    assert incontext.type_weights("early x2", 4) == pytest.approx(np.array([2, 2, 1, 1]) * 4 / 6)
+    assert incontext.type_weights("as drawn", 3) == pytest.approx([1, 1, 1])
+
+
+def test_on_a_whole_pool_copies_and_weights_are_one_and_batches_have_them_as_mean():
+    copied, reweighted = (replace(POOL, data=data) for data in ("late x2", "late, reweighted x2"))
+    matrix = np.random.default_rng(0).normal(size=(1, 4, 4))
+    whole = incontext.pool_gradient(copied, [0])(matrix, 0)
+    assert incontext.pool_gradient(reweighted, [0])(matrix, 0) == pytest.approx(whole)
+    for point in (copied, reweighted):
+        in_batches = incontext.pool_gradient(replace(point, batch=16), [0])
+        mean = np.mean([in_batches(matrix, step) for step in range(3000)], axis=0)
+        assert mean == pytest.approx(whole, abs=0.06 * np.abs(whole).max())
+
+
+def test_both_gradients_of_a_step_see_one_batch():
+    gradient = incontext.pool_gradient(replace(POOL, batch=8), [0])
+    matrix = np.eye(4)[None]
+    assert np.array_equal(gradient(matrix, 3), gradient(matrix, 3))
+    assert not np.array_equal(gradient(matrix, 3), gradient(matrix, 4))
+
+
+@pytest.mark.parametrize("data, count", [("late by proxy x2", 12), ("random x2", 12)])
+def test_doubled_examples_are_as_many_as_asked(data, count):
+    point = replace(POOL, data=data)
+    prompts = attention.draw_prompts(point.task, 24, np.random.default_rng(0), True)
+    copies = incontext.copies_of(point, prompts, 0)
+    assert copies.mean() == pytest.approx(1)
+    assert (copies == copies.max()).sum() == count
+
+
+def test_divergence_is_told_and_does_not_raise():
+    with np.errstate(all="ignore"):
+        (row,) = run_incontext([replace(SHORT, lr=1e3)])
+    assert row["diverged_at"] is not None
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"data": "later"}, "is none of 'as drawn'"),
+        ({"data": "random x2"}, "needs a pool"),
+        ({"steps": 0}, "steps must be"),
+        ({"share": 1.0}, "share must lie"),
+    ],
+)
+def test_impossible_points_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        InContextPoint(**wrong)
+
+
+# The late set
+
+
+def test_late_and_early_sets_by_hand():
+    losses = np.array([[1.0, 5.0, 0.0, 3.0], [1.0, 1.0, 0.0, 4.0]])  # means 1, 3, 0, 3.5
+    assert late.late_set(losses, 0.5).tolist() == [1, 3]
+    assert late.early_set(losses, 0.25).tolist() == [2]
+    assert late.upsampled(4, np.array([1, 3])).tolist() == [0, 1, 2, 3, 1, 3]
+    assert late.upsampled(2, np.array([0]), copies=3).tolist() == [0, 1, 0, 0]
+    with pytest.raises(ValueError, match="share must lie"):
+        late.late_set(losses, 1.0)
+
+
+# Arithmetic
+
+TINY = ArithmeticPoint(
+    "adamw, as given", lr=3e-3, width=8, heads=2, pretraining_steps=3, examples=40, steps=6, batch=8
+)
+
+
+def test_answers_are_right_and_digits_are_split_once():
+    parts = arithmetic.split_digits(5, seed=0)
+    assert [len(p) for p in parts] == [375, 125, 125]
+    assert len(torch.cat(parts).unique(dim=0)) == 625
+    examples = arithmetic.make_examples("b - d", torch.tensor([[1, 2, 3, 4]]), 5)
+    assert examples.answers.tolist() == [(2 - 4) % 5]
+    assert examples.tokens.tolist() == [[5 + list(arithmetic.TASKS).index("b - d"), 1, 2, 3, 4, 13]]
+    assert arithmetic.vocabulary(5) == 14
+
+
+def test_a_mixture_has_its_shares():
+    data = arithmetic.mixture(arithmetic.FINE_TUNING, arithmetic.split_digits(5, 0)[0], 5, 1000, 0)
+    counts = [
+        (data.tasks == list(arithmetic.TASKS).index(task)).sum().item() for task in arithmetic.FINE_TUNING
+    ]
+    assert counts == [400, 300, 150, 150]
+
+
+@pytest.mark.parametrize("arm", arithmetic.ARMS)
+def test_every_arm_runs_and_doubles_as_many(arm):
+    rows = arithmetic.run_arithmetic([replace(TINY, arm=arm, seed=s) for s in (0, 1)])
+    doubled = 12 if arm.endswith("x2") else 0
+    assert [sum(row["doubled_by_task"]) for row in rows] == [doubled, doubled]
+    assert all(0 <= row["accuracy"] <= 1 and row["diverged_at"] is None for row in rows)
+    if arm.endswith("hard tasks x2"):
+        assert rows[0]["doubled_by_task"] == [0, 0, 6, 6]
+
+
+def test_arms_of_a_seed_start_from_the_same_weights():
+    first, second = (
+        arithmetic.start(replace(TINY, arm=arm), [4]) for arm in ("adamw, as given", "muon, late x2")
+    )
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_point_without_a_rate_takes_the_tuned_one():
+    (tuned,) = run_finetuning([replace(TINY, lr=0.0)])
+    (named,) = arithmetic.run_arithmetic([replace(TINY, lr=TUNED[TINY.arm])])
+    assert tuned == named
+
+
+def test_the_tuned_rates_are_what_the_stored_points_say():
+    points = table(CHAPTER.preset("quick")["tuning"])
+    assert len(points) == points.attrs["planned"]
+    assert tables.tuned_rates(points) == TUNED
+
+
+@pytest.mark.parametrize(
+    "wrong, said", [({"arm": "adam"}, "is none of"), ({"share": 0.0}, "share"), ({"lr": -1.0}, "lr")]
+)
+def test_impossible_arithmetic_is_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        replace(TINY, **wrong)
+
+
+# Claims and tables
+
+
+def points_of(values: dict[tuple[str, float], list[float]], metric: str) -> pd.DataFrame:
+    rows = [
+        {"data": data, "rho": rho, "seed": seed, "prompts": 50, "noise": 0.3, metric: value}
+        for (data, rho), column in values.items()
+        for seed, value in enumerate(column)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_an_effect_is_positive_where_the_claim_is_right():
+    ratio = points_of(
+        {("as drawn", 0.0): [3.0, 2.0], ("as drawn", 0.2): [2.5, 1.4], ("late x2", 0.0): [2.0, 1.2]},
+        "log_ratio",
+    )
+    assert claims.sam_lowers_ratio(ratio).value == pytest.approx(0.55)
+    assert claims.late_lowers_ratio(ratio).value == pytest.approx(0.9)
+    loss = points_of({("as drawn", 0.0): [0.2, 0.4], ("as drawn", 0.3): [0.1, 0.5]}, "best_loss")
+    assert claims.sam_on_few_noisy_prompts(loss).value == pytest.approx(0.0)
+    accuracy = pd.DataFrame(
+        [
+            {"arm": f"adamw, {d} x2", "seed": s, "accuracy": a}
+            for d, a in (("late", 0.8), ("random", 0.7))
+            for s in (0, 1)
+        ]
+    )
+    assert claims.gain(accuracy, "adamw, late x2", "adamw, random x2").value == pytest.approx(0.1)
+    with pytest.raises(MissingPoints):
+        claims.gain(accuracy, "muon, late x2", "muon, random x2")
+
+
+def test_a_time_that_never_came_does_not_count_for_the_claim():
+    ratio = points_of({("as drawn", 0.0): [3.0, 2.0], ("as drawn", 0.2): [2.5, None]}, "log_ratio")
+    assert np.isnan(claims.sam_lowers_ratio(ratio).value)
+
+
+def test_differences_are_paired():
+    rows = points_of({("as drawn", 0.0): [1.0, 9.0], ("late x2", 0.0): [0.5, 8.5]}, "log_ratio")
+    change = tables.against(rows, "log_ratio", ["data", "rho"], {"data": "as drawn", "rho": 0.0}, sign=-1)
+    late_row = change[change["data"] == "late x2"].iloc[0]
+    assert late_row["mean"] == late_row["low"] == late_row["high"] == pytest.approx(0.5)
+
+
+def test_staircases_cover_the_grid_and_agree_where_the_levers_are_at_rest():
+    solved = tables.staircases((0.5, 0.8), (0.0, 0.3), (1, 4))
+    plain, sam, up = (solved[name] for name in ("Gradient descent", "SAM", "Upsampling"))
+    assert plain.shares.shape == (2, 4, 60) and sam.shares.shape == up.shares.shape == (2, 2, 4, 60)
+    assert sam.shares[:, 0] == pytest.approx(plain.shares) and up.ratio[:, 0] == pytest.approx(plain.ratio)
+    assert up.ratio[:, 0] / up.ratio[:, 1] == pytest.approx([4, 4], rel=1e-4)
+
+
+# Exercises
+
+
+def test_exercises_accept_the_solution_and_refuse_another(capsys):
+    exercises.check_speed(lambda s, lam, gamma, w: w * s**2 * lam * (lam - gamma * s**3))
+    exercises.check_late_set(late.late_set)
+    assert capsys.readouterr().out == "right on 50 random heads\nright on 50 random tables of losses\n"
+    exercises.check_speed(lambda s, lam, gamma, w: s**2 * lam * (lam - gamma * s**3))
+    exercises.check_late_set(late.early_set)
+    exercises.check_late_set(lambda losses, share: None)
+    assert capsys.readouterr().out.count("not yet") == 3
