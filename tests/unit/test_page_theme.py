@@ -135,6 +135,15 @@ def test_labels_of_seaborn_come_from_its_legend():
     assert [text.get_text() for text in plt.gca().texts] == ["a", "b"]
 
 
+def test_lines_over_names_and_legends_of_error_bars_are_no_trouble():
+    _, ax = plt.subplots()
+    ax.plot(["few", "many"], [0, 1], color="#0b62b8")
+    ax.errorbar(["few", "many"], [0, 1], yerr=0.1, label="_measured")
+    ax.legend(handles=[ax.errorbar(["few"], [0], yerr=0.1, label="measured")])
+    theme.label_lines(ax)
+    assert labels(ax).keys() <= {"measured"}
+
+
 def test_a_line_that_ends_in_gaps_is_labelled_at_its_last_point():
     _, ax = plt.subplots()
     ax.plot([0, 1, 2], [0, 0.5, np.nan], label="short")

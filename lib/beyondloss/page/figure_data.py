@@ -30,16 +30,16 @@ Row = dict[str, Any]
 def record() -> None:
     """From now on every figure that this kernel shows brings its numbers along; nothing outside a kernel."""
     from IPython import get_ipython
-    from IPython.core.formatters import BaseFormatter
+    from IPython.core.formatters import BaseFormatter, catch_format_error
     from matplotlib.figure import Figure
     from traitlets import Unicode
 
     class Numbers(BaseFormatter):
         format_type = Unicode(MIME)
 
-        def __call__(
-            self, shown: Any
-        ) -> str | None:  # not by type: the inline backend forgets types of figures
+        @catch_format_error  # a reader's figure is shown, whatever becomes of its numbers
+        def __call__(self, shown: Any) -> str | None:
+            # not by type: the inline backend forgets types of figures
             return csv_of(shown) if isinstance(shown, Figure) else None
 
     if shell := get_ipython():
@@ -136,7 +136,7 @@ def _has_categories(axis: Any) -> bool:
 
 
 def _floats(line: Any) -> list[list[float]]:
-    return [np.asarray(values, dtype=float).tolist() for values in line.get_data()]
+    return [np.asarray(values, dtype=float).tolist() for values in line.get_data(orig=False)]
 
 
 # Names of what is drawn, by its colour and dashes: seaborn names the legend, not the lines -----------------------

@@ -169,6 +169,8 @@ def label_lines(ax: Axes, *, fontsize: float = 9) -> None:
 
 
 def _named_lines(ax: Axes) -> list[tuple[Line2D, str]]:
+    from matplotlib.lines import Line2D
+
     drawn = [
         line for line in ax.get_lines() if len(line.get_xdata()) and np.isfinite(_last_point(line)).all()
     ]
@@ -177,7 +179,7 @@ def _named_lines(ax: Axes) -> list[tuple[Line2D, str]]:
         return named
     legend = ax.get_legend()
     entries = zip(legend.legend_handles, legend.get_texts(), strict=True)
-    labels = {_look(handle): text.get_text() for handle, text in entries if hasattr(handle, "get_linestyle")}
+    labels = {_look(handle): text.get_text() for handle, text in entries if isinstance(handle, Line2D)}
     return [(line, labels[_look(line)]) for line in drawn if _look(line) in labels]
 
 
@@ -188,7 +190,7 @@ def _look(line: Line2D) -> tuple:
 
 
 def _last_point(line: Line2D) -> tuple[float, float]:
-    x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+    x, y = (np.asarray(values, dtype=float) for values in line.get_data(orig=False))
     drawn = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     return (float(x[drawn[-1]]), float(y[drawn[-1]])) if drawn.size else (np.nan, np.nan)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from beyondloss.methods.dataset_distillation import scores, theory
+from beyondloss.methods.exercises import verdict
 
 
 def check_score(answer: Callable[[float, float, float], float], trials: int = 50) -> None:
@@ -38,15 +39,3 @@ def check_recovery(answer: Callable[[np.ndarray, np.ndarray], np.ndarray], trial
             print(f"not yet: a teacher of {classes} classes and {p} inputs is not found")
             return
     print(f"right on {trials} random teachers")
-
-
-def verdict(answer: Callable, *arguments):
-    """The reader's value; None, with a word of why, where there is none yet."""
-    try:
-        value = answer(*arguments)
-    except Exception as error:  # the reader's function may fail in any way
-        print(f"not yet: your function raised {type(error).__name__}: {error}")
-        return None
-    if value is None:
-        print("not yet: your function returns nothing")
-    return value

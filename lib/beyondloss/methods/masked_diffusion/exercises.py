@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from beyondloss.methods.exercises import verdict
 from beyondloss.methods.masked_diffusion import theory
 
 
@@ -34,15 +35,3 @@ def check_stratified(answer: Callable[[float, int], np.ndarray], trials: int = 5
             print(f"not yet: with shift {shift:.3f} and batch {batch} some part of [0, 1) has no draw or two")
             return
     print(f"right on {trials} random batches")
-
-
-def verdict(answer: Callable, *arguments):
-    """The reader's value; None, with a word of why, where there is none yet."""
-    try:
-        value = answer(*arguments)
-    except Exception as error:  # the reader's function may fail in any way
-        print(f"not yet: your function raised {type(error).__name__}: {error}")
-        return None
-    if value is None:
-        print("not yet: your function returns nothing")
-    return value

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from beyondloss.methods.masked_diffusion.exercises import verdict
+from beyondloss.methods.exercises import verdict
 from beyondloss.methods.simplicity_bias import late, theory
 
 
