@@ -114,7 +114,11 @@
   document.querySelectorAll(".bl-figure code, .bl-cite pre").forEach(addCopyButton);
   document.body.append(preview);
   window.addEventListener("resize", reach);
-  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
+  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(() => {
+    reach();
+    // set formulas have moved what the address names
+    if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+  }));
   if (matchMedia("(hover: hover)").matches && location.protocol !== "file:") {
     document.addEventListener("mouseover", (event) => {
       const link = event.target.closest?.(PREVIEWED);

@@ -56,7 +56,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in self.table())
-        return f"<table><tr><th></th><th>this set</th><th>to compare</th></tr>{rows}</table>"
+        return f"<table><tr><th>measure</th><th>this set</th><th>to compare</th></tr>{rows}</table>"
 
 
 def written(effect: Effect) -> str:

@@ -37,7 +37,7 @@ def board_row(rows: pd.DataFrame, entry: str, corner: str, weight: float) -> dic
         "HLR": claims.recovery(rows, method),
         "IOR": claims.improvement(rows, method, corner),
         "LRS": claims.label_robust(rows, method, corner, weight),
-        "ARS": claims.augmentation_robust(rows, method, kind),
+        "ARS": claims.augmentation_robust(rows, method, kind, weight),
     }
     row = {"set": entry, "recipe": corner}
     for name, values in measured.items():
