@@ -109,16 +109,25 @@
     else if (onScreen) page.theme = onScreen;
   });
 
+  // ---- formulas, fonts and explorers move what the address names: stay there until the reader moves ---------------
+
+  function stayAtAddress() {
+    const named = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!named) return;
+    const stay = new ResizeObserver(() => named.scrollIntoView({ behavior: "instant" }));
+    const letGo = () => stay.disconnect();
+    stay.observe(document.body);
+    ["wheel", "touchstart", "keydown", "pointerdown"].forEach((act) => addEventListener(act, letGo, { once: true, passive: true }));
+    setTimeout(letGo, 10000);
+  }
+
   // ---- start -----------------------------------------------------------------------------------------------------
 
   document.querySelectorAll(".bl-figure code, .bl-cite pre").forEach(addCopyButton);
   document.body.append(preview);
   window.addEventListener("resize", reach);
-  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(() => {
-    reach();
-    // set formulas have moved what the address names
-    if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
-  }));
+  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
+  stayAtAddress();
   if (matchMedia("(hover: hover)").matches && location.protocol !== "file:") {
     document.addEventListener("mouseover", (event) => {
       const link = event.target.closest?.(PREVIEWED);

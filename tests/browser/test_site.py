@@ -305,6 +305,7 @@ def test_a_setting_can_be_linked(chapter, visit):
         seen.page.wait_for_function(
             "([s, v]) => s.getAttribute('aria-valuetext') === v", arg=[slider.element_handle(), value]
         )
-        assert seen.page.locator("div[id^='explorer-']").first.evaluate(
-            "e => Math.abs(e.getBoundingClientRect().top) < innerHeight"
+        seen.page.wait_for_function(
+            "e => Math.abs(e.getBoundingClientRect().top) < innerHeight",
+            arg=explorers(seen)[0].element_handle(),
         )
