@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from beyondloss.methods.exercises import verdict
 from beyondloss.methods.hallucination import scores, theory
 
 
@@ -42,13 +43,7 @@ def check_value(answer: Callable[[float, float, float, float], float], trials: i
 
 def agrees(answer: Callable, expected: float, *arguments) -> bool:
     """Whether the reader's value is the library's; says what is wrong where it is not."""
-    try:
-        value = answer(*arguments)
-    except Exception as error:  # the reader's function may fail in any way
-        print(f"not yet: your function raised {type(error).__name__}: {error}")
-        return False
-    if value is None:
-        print("not yet: your function returns nothing")
+    if (value := verdict(answer, *arguments)) is None:
         return False
     if not np.isclose(value, expected, rtol=1e-6, atol=1e-9):
         print(f"not yet: at {', '.join(map(str, arguments))} you say {value:.6g}, the library {expected:.6g}")
