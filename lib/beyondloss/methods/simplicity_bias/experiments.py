@@ -115,6 +115,7 @@ NOISE = Experiment(
     tolerance={"log_ratio": 1e-2, "best_loss": 1e-3, "final_loss": 1e-2},
 )
 
+BUDGETS = Axis(300, 600)
 SMALL = {"width": 16, "pretraining_steps": 4, "examples": 40, "steps": 6, "batch": 8}
 LARGE = {
     "prime": 11,
@@ -136,13 +137,18 @@ TUNING = Experiment(
     run=run_arithmetic,
     presets={
         "smoke": SMALL | {"arm": Axis(*ARMS), "lr": Axis(3e-3, 1e-2), "seed": Axis(100)},
-        "quick": {"arm": Axis(*ARMS), "lr": Axis(3e-3, 1e-2), "seed": Axis(100, 101)},
+        "quick": {
+            "arm": Axis(*ARMS),
+            "lr": Axis(1e-3, 3e-3, 1e-2, 3e-2),
+            "steps": BUDGETS,
+            "seed": Axis(100, 101, 102, 103),
+        },
         "full": LARGE | {"arm": Axis(*ARMS), "lr": Axis(3e-4, 1e-3, 3e-3), "seed": Axis(100, 101, 102)},
     },
     cost={
         "smoke": Cost(8),
-        "quick": Cost(200),
-        "full": Cost(135 * 900, gpus=1, memory_gb=8, hardware="one H100"),
+        "quick": Cost(2000),
+        "full": Cost(171 * 900, gpus=1, memory_gb=8, hardware="one H100"),
     },
     stored=frozenset({"quick"}),
     tolerance=ACCURACIES | {"doubled_by_task": 0.2},
@@ -155,15 +161,16 @@ FINETUNING = Experiment(
     run=run_finetuning,
     presets={
         "smoke": SMALL | {"arm": Axis(*ARMS), "seed": Axis(0, 1)},
-        "quick": {"arm": Axis(*ARMS), "seed": Axis(*range(8))},
+        "quick": {"arm": Axis(*ARMS), "steps": BUDGETS, "seed": SEEDS},
         "full": LARGE | {"arm": Axis(*ARMS), "seed": Axis(*range(8))},
     },
     cost={
         "smoke": Cost(8),
-        "quick": Cost(400),
-        "full": Cost(120 * 900, gpus=1, memory_gb=8, hardware="one H100"),
+        "quick": Cost(1500),
+        "full": Cost(152 * 900, gpus=1, memory_gb=8, hardware="one H100"),
     },
     stored=frozenset({"quick"}),
+    together=16,
     tolerance=ACCURACIES | {"doubled_by_task": 0.2},
 )
 

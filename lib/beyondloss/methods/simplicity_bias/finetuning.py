@@ -1,8 +1,8 @@
 """The arithmetic experiment at the learning rates that were tuned for each arm (chapter 2, section 9).
 
 The procedure, the same for every arm: of the rates of the experiment `tuning` take the one with the highest mean
-accuracy on the fifth of the digits that is set apart for tuning, over seeds that are not used otherwise. A test holds
-this table against the stored points.
+accuracy on the fifth of the digits that is set apart for tuning, over both budgets and seeds that are not used
+otherwise. A test holds this table against the stored points.
 """
 
 from collections.abc import Sequence
