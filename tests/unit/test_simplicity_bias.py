@@ -338,6 +338,49 @@ def test_an_effect_is_positive_where_the_claim_is_right():
         claims.gain(accuracy, "muon, late x2", "muon, random x2")
 
 
+def test_a_small_language_model_gains_where_the_loss_falls_below_that_of_random_doubling():
+    losses = {"as given": 81.0, "late x2": 79.0, "random x2": 80.5}
+    table_ = pd.DataFrame(
+        [
+            {
+                "seed": s,
+                "optimizer": o,
+                "data": d,
+                "test_loss": loss + s,
+                "exact_match": 0.1,
+                "exact_match_before": 0.0,
+            }
+            for s in (0, 1)
+            for o in ("adamw", "muon")
+            for d, loss in losses.items()
+        ]
+    )
+    assert claims.small_language_model_gain(table_).value == pytest.approx(1.5)
+    shown = tables.language_model_table(table_)
+    assert list(shown["below random x2"][:3]) == [
+        "-0.50 [-0.50, -0.50]",
+        "+1.50 [+1.50, +1.50]",
+        "+0.00 [+0.00, +0.00]",
+    ]
+    with pytest.raises(MissingPoints):
+        claims.small_language_model_gain(table_[table_["data"] != "late x2"])
+
+
+def test_gains_are_over_random_doubling_with_the_same_optimizer_and_budget():
+    accuracy = {"as given": 0.5, "late x2": 0.7, "random x2": 0.6}
+    rows = [
+        {"arm": f"{o}, {d}", "steps": steps, "seed": s, "accuracy": a + steps / 1e4 + (o == "muon") * a}
+        for o in ("adamw", "muon")
+        for steps in (300, 600)
+        for s in (0, 1)
+        for d, a in accuracy.items()
+    ]
+    gains = tables.gains(pd.DataFrame(rows)).set_index(["optimizer", "steps", "data"])["mean"]
+    assert gains["adamw", 300, "late x2"] == pytest.approx(0.1)
+    assert gains["muon", 600, "as given"] == pytest.approx(-0.2)
+    assert "random x2" not in gains.index.get_level_values("data")
+
+
 def test_a_time_that_never_came_does_not_count_for_the_claim():
     ratio = points_of({("as drawn", 0.0): [3.0, 2.0], ("as drawn", 0.2): [2.5, None]}, "log_ratio")
     assert np.isnan(claims.sam_lowers_ratio(ratio).value)

@@ -120,6 +120,20 @@ def tuned_rates(table: pd.DataFrame) -> dict[str, float]:
     return {arm: float(rates.idxmax()) for arm, rates in mean.iterrows()}
 
 
+def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Each optimizer and data set: exact match and loss of test solutions (in nats), and the fall of the loss."""
+    if table.empty:
+        return table
+    rows = []
+    for optimizer, group in table.groupby("optimizer", sort=False):
+        falls = against(group, "test_loss", ["data"], {"data": "random x2"}, sign=-1).set_index("data")
+        for data, runs in group.groupby("data", sort=False):
+            means = runs[["exact_match_before", "exact_match", "test_loss"]].mean().round(3)
+            fall = "{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**falls.loc[data])
+            rows.append({"optimizer": optimizer, "data": data, **means, "below random x2": fall})
+    return pd.DataFrame(rows)
+
+
 TIMES = np.geomspace(1, 20_000, 60)
 
 
