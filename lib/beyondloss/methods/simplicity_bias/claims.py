@@ -241,8 +241,8 @@ CLAIMS = (
     Claim(
         "2.3j",
         "A small language model fine-tuned on generated word problems gains over random doubling.",
-        "SmolLM2-135M, loss of a test solution, random minus late, the mean of AdamW and Muon, 4 seeds; the interval "
-        "lies above 0. Exact match on 48 problems is too coarse to judge by and is shown beside.",
+        "SmolLM2-135M, loss of a test solution, random minus late, the mean of AdamW and Muon, 3 seeds; the interval "
+        "lies above 0. Exact match on 24 problems a seed is too coarse to judge by and is shown beside.",
         "smollm2",
         small_language_model_gain,
     ),

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,8 @@ class LanguageModelPoint:
     weight_decay: float = 0.1
     trained_layers: int = 0
     generated: int = 2000  # problems, where they are generated
-    tested: int = 2000  # at most
+    tested: int = 2000  # problems on which the loss is measured, at most
+    answered: int = 2000  # of these, problems that the model answers for the exact match, at most
     answer_tokens: int = 256
     precision: str = "bfloat16"  # of the passes in training; weights and answers are in float32
     seed: int = 0
@@ -149,7 +151,7 @@ def generated(point: LanguageModelPoint) -> ProblemSet:
         rows = reasoning_gym.create_dataset("gsm_symbolic", size=count, seed=seed)
         return [Problem(row["question"], row["metadata"]["answer_cot"], str(row["answer"])) for row in rows]
 
-    origin = f"reasoning-gym {reasoning_gym.__version__}, gsm_symbolic"
+    origin = f"reasoning-gym {version('reasoning-gym')}, gsm_symbolic"
     return ProblemSet(made(point.generated, point.seed), made(point.tested, 2**31 + point.seed), origin)
 
 
@@ -406,7 +408,7 @@ class Ready:
 
     train: Encoded
     held_out: Encoded
-    test: list[Problem]
+    answered: list[Problem]
     origin: str
     before: float
 
@@ -443,8 +445,8 @@ def prepared(point: LanguageModelPoint) -> Ready:
             Encoded.by(model, laid_out(part, model.encoder, point.context).to(device()))
             for part in (problems.train, test)
         )
-    before = exact_match(model, test, point.answer_tokens)
-    return Ready(train, held_out, test, problems.origin, before)
+    before = exact_match(model, test[: point.answered], point.answer_tokens)
+    return Ready(train, held_out, test[: point.answered], problems.origin, before)
 
 
 def run_language_model(points: Sequence[LanguageModelPoint]) -> list[dict]:
@@ -463,7 +465,7 @@ def measured(point: LanguageModelPoint) -> dict:
         test_loss = float(np.mean(losses_of_all(model, ready.held_out)))
     return {
         "exact_match_before": ready.before,
-        "exact_match": exact_match(model.single, ready.test, point.answer_tokens),
+        "exact_match": exact_match(model.single, ready.answered, point.answer_tokens),
         "test_loss": test_loss,
         "doubled": len(chosen),
         "origin": ready.origin,
