@@ -93,7 +93,8 @@ def test_a_twin_goes_all_the_way(point, optimizer, data):
     (row,) = run_language_model([replace(point, optimizer=optimizer, data=data)])
     assert row["doubled"] == (6 if data == "late x2" else 0)
     assert 0 <= row["exact_match"] <= 1 and row["diverged_at"] is None
-    assert "gsm8k" in row["origin"]
+    assert "gsm8k" in row["problems_from"]
+    assert not set(row) & set(vars(point))  # a sweep refuses metrics that are named like settings
 
 
 @pytest.mark.parametrize("data", ["random x2", "early x2", "longer"])

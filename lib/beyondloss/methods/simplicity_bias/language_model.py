@@ -360,7 +360,7 @@ def chosen_rows(point: LanguageModelPoint, count: int) -> np.ndarray:
     return select(proxy_losses(replace(point, data="as given")), point.share)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def proxy_losses(point: LanguageModelPoint) -> Float[np.ndarray, "checkpoint problem"]:
     """Loss of every problem at three checkpoints of a short pass; points that differ in the data alone share it."""
     steps = max(3, round(point.proxy * point.steps))
@@ -435,7 +435,7 @@ def source(point: LanguageModelPoint) -> LanguageModelPoint:
     return replace(point, **{name: getattr(plain, name) for name in how})
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def prepared(point: LanguageModelPoint) -> Ready:
     """What training and test need, made once for all points with the same `source`."""
     problems, model = SOURCES[point.problems](point), start(point).single
@@ -468,6 +468,6 @@ def measured(point: LanguageModelPoint) -> dict:
         "exact_match": exact_match(model.single, ready.answered, point.answer_tokens),
         "test_loss": test_loss,
         "doubled": len(chosen),
-        "origin": ready.origin,
+        "problems_from": ready.origin,
         "diverged_at": history.diverged_at[0],
     }
