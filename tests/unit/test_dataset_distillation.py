@@ -398,6 +398,19 @@ def test_published_sets_are_read_from_files(tmp_path, kind):
     assert torch.equal(found, pictures) and (given is None if kind == "bare" else torch.equal(given, classes))
 
 
+def test_files_are_read_as_the_code_of_dc_and_of_mtt_saves_them(tmp_path):
+    pictures, classes = torch.randn(10, 1, 8, 8), torch.arange(10)
+    accuracies = {"ConvNet": [np.float64(0.5), np.float32(0.25)]}
+    torch.save({"data": [[pictures, classes]], "accs_all_exps": accuracies}, tmp_path / "res_DC.pt")
+    torch.save(pictures, tmp_path / "images_best.pt")
+    torch.save(classes, tmp_path / "labels_best.pt")
+    for found, given in (
+        dd_ranking.load_distilled(tmp_path / "res_DC.pt"),
+        dd_ranking.load_distilled(tmp_path / "images_best.pt", tmp_path / "labels_best.pt"),
+    ):
+        assert torch.equal(found, pictures) and torch.equal(given, classes)
+
+
 def test_files_that_are_no_set_are_refused(tmp_path):
     torch.save({"pixels": torch.zeros(3)}, tmp_path / "a.pt")
     torch.save({"images": torch.zeros(3, 4)}, tmp_path / "b.pt")

@@ -5,13 +5,14 @@ images, labels = dd_ranking.load_distilled("my_set.pt")
 dd_ranking.evaluate(images, labels, "cifar-10")
 """
 
+import codecs
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from beyondloss.experiment import Effect, paired_interval
@@ -153,7 +154,7 @@ def checked(
     known: ImageSet,
     standardised: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Standardised images, classes, and stored soft labels or None; ValueError naming what does not fit the data set."""
+    """Standardised images, classes, and stored soft labels or None; ValueError naming what does not fit."""
     return as_images(torch.as_tensor(images), known, standardised), *as_labels(
         labels, len(images), known.classes
     )
@@ -240,13 +241,41 @@ def random_like(bench: Bench, hard: Tensor) -> Float[Tensor, "seed image channel
     return pool.gather(2, index).flatten(1, 2)
 
 
-def load_distilled(path: str | Path) -> tuple[Tensor, Tensor | None]:
-    """Images [image, channel, height, width] and labels of a published distilled set.
+NAMES = (
+    ("images", "labels"),
+    ("image", "label"),
+    ("x", "y"),
+)  # of the entries of a file, in order of preference
 
-    Reads .safetensors, .npz, and .pt or .pth files of tensors; nothing in them is executed. The entries are called
-    `images` and `labels`, `image` and `label`, or `x` and `y`; or the file holds the images alone, whose labels are
-    then None. ValueError for anything else.
+
+def load_distilled(
+    path: str | Path, labels: str | Path | None = None
+) -> tuple[Num[Tensor, "image channel height width"], Tensor | None]:
+    """Images and labels of a published distilled set; nothing in its files is executed.
+
+    Reads .safetensors, .npz, and .pt or .pth files. The entries are called as NAMES says; or `data` is a list of pairs
+    of images and labels, as the code of DC, DSA and DM saves it, whose first is taken; or the file holds the images
+    alone: their labels are those in the file `labels`, as MTT's code saves them, or None. ValueError for anything else.
     """
+    path, named = Path(path), read(path)
+    if not isinstance(named, dict):
+        named = {"images": named}
+    elif "data" in named:
+        named = dict(zip(NAMES[0], named["data"][0], strict=False))
+    image, label = next((pair for pair in NAMES if pair[0] in named), ("", ""))
+    if not image:
+        wanted = ", ".join(f"`{pair[0]}`" for pair in NAMES)
+        raise ValueError(f"{path.name} has no entry {wanted} or `data`, only {', '.join(map(str, named))}")
+    images, given = torch.as_tensor(named[image]), read(labels) if labels else named.get(label)
+    if images.dim() != 4:
+        raise ValueError(
+            f"{path.name}: images must be [image, channel, height, width], not {list(images.shape)}"
+        )
+    return images, None if given is None else torch.as_tensor(given)
+
+
+def read(path: str | Path):
+    """What a file of tensors holds; ValueError for other files, and for what would run code."""
     path = Path(path)
     readers: dict[str, Callable] = {".safetensors": _safetensors, ".npz": _npz, ".pt": _torch, ".pth": _torch}
     if path.suffix not in readers:
@@ -254,25 +283,12 @@ def load_distilled(path: str | Path) -> tuple[Tensor, Tensor | None]:
     if not path.is_file():
         raise ValueError(f"{path.name}: there is no such file")
     try:
-        found = readers[path.suffix](path)
+        return readers[path.suffix](path)
     except Exception as error:  # each format has its own; what they mean to the reader is one thing
         raise ValueError(
             f"{path.name} is damaged or holds more than arrays, which is not read: save images and labels alone, as "
             "torch.save({'images': images, 'labels': labels}, path) does"
         ) from error
-    named = found if isinstance(found, dict) else {"images": found}
-    pairs = (("images", "labels"), ("image", "label"), ("x", "y"))
-    image, label = next((pair for pair in pairs if pair[0] in named), ("", ""))
-    if not image:
-        raise ValueError(
-            f"{path.name} has no entry `images`, `image` or `x`, only {', '.join(map(str, named))}"
-        )
-    images = torch.as_tensor(named[image])
-    if images.dim() != 4:
-        raise ValueError(
-            f"{path.name}: images must be [image, channel, height, width], not {list(images.shape)}"
-        )
-    return images, torch.as_tensor(named[label]) if label in named else None
 
 
 def _safetensors(path: Path) -> dict:
@@ -287,4 +303,10 @@ def _npz(path: Path) -> dict:
 
 
 def _torch(path: Path):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Tensors, and the numbers of numpy that published files keep beside them (accuracies)."""
+    scalar = np._core.multiarray.scalar
+    numbers = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    with torch.serialization.safe_globals(
+        [*numbers, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, codecs.encode]
+    ):
+        return torch.load(path, map_location="cpu", weights_only=True)
