@@ -609,6 +609,23 @@ def test_the_waterfall_sums_to_the_accuracy_of_the_set():
     assert steps["value"].sum() == pytest.approx(full)
 
 
+def test_the_best_set_of_every_size_stands_beside_random_images():
+    more = ranking_table(MADE | {"k-center": (0.9, 0.9, 0.9, 0.95)}).assign(per_class=10)
+    found = tables.by_size([ranking_table(MADE), pd.DataFrame(), more]).set_index(
+        ["images a class", "recipe"]
+    )
+    assert found.loc[(1, "hard"), "best set"] == "DM" and found.loc[(10, "hard"), "best set"] == "k-center"
+    assert found.loc[(1, "hard"), "against"].mean() == pytest.approx(0.05, abs=0.01)
+    assert found.loc[(10, "soft, augmented"), "images"].mean() == pytest.approx(0.05, abs=0.01)
+    assert len(tables.by_size_text([more])) == 4 and tables.by_size_text([pd.DataFrame()]).empty
+    assert set(tables.by_size_long([more])["images"]) == {"best set", "random images"}
+
+
+def test_the_slope_in_the_weight_is_that_of_the_score():
+    up, down = (scores.label_robust_score(0.4, 0.1, 0.5 + step) for step in (1e-5, -1e-5))
+    assert scores.slope_in_weight(0.4, 0.1) == pytest.approx((up - down) / 2e-5)
+
+
 def test_the_board_is_sorted_and_compares_random_with_another_draw():
     board = tables.scoreboard(ranking_table(MADE)).set_index("set")
     assert board["LRS"].is_monotonic_decreasing and board.index[0] == "DM"

@@ -51,12 +51,19 @@ TUNED_AT = (1, 10, 50)
 TUNED = {  # (method, images a class) -> image learning rate, as the experiment `tuning` chose it
     ("DC", 1): 0.3,
     ("DC", 10): 0.3,
+    ("DC", 50): 0.0003,
     ("DSA", 1): 0.03,
     ("DSA", 10): 0.3,
+    ("DSA", 50): 0.0003,
     ("DM", 1): 0.3,
     ("DM", 10): 3.0,
-    ("MTT", 1): 300.0,
+    ("DM", 50): 0.03,
+    ("MTT", 1): 30.0,
+    ("MTT", 10): 0.3,
+    ("MTT", 50): 0.3,
     ("decoupled", 1): 0.1,
+    ("decoupled", 10): 1.0,
+    ("decoupled", 50): 0.1,
 }
 
 

@@ -139,21 +139,13 @@ def signed(values: pd.Series) -> str:
 
 
 def by_size_long(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Accuracy of random images, of noise and of the best set: one row a seed, for figures."""
+    """Accuracy of random images and of the best set, one row a seed, for figures."""
     lines = []
     for size, rows in in_sizes(tables):
         for corner in CORNERS:
-            for name, method in (
-                ("best set", best_of(rows, corner)),
-                ("random", "random"),
-                ("noise", "noise"),
-            ):
-                for value in (
-                    claims.accuracy_of(rows, method, corner) if method in set(rows["method"]) else ()
-                ):
-                    lines.append(
-                        {"images a class": size, "recipe": corner, "images": name, "accuracy": value}
-                    )
+            for name, method in (("best set", best_of(rows, corner)), ("random images", "random")):
+                at = {"images a class": size, "recipe": corner, "images": name}
+                lines += [at | {"accuracy": value} for value in claims.accuracy_of(rows, method, corner)]
     return pd.DataFrame(lines)
 
 
@@ -271,11 +263,16 @@ def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[l
 
 
 def tuned(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean validation accuracy of every learning rate of every method, the chosen one's in column `chosen`."""
+    """Mean validation accuracy of every learning rate of every method, and of the images it starts from.
+
+    `chosen` marks the best rate of a method at a number of images a class, the smallest of those that tie.
+    """
     if table.empty:
         return table
-    mean = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)["validated"].mean()
+    groups = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)
+    mean = groups[["validated", "start"]].mean()
     tried = mean.groupby(["method", "per_class"])["image_lr"].transform("size")
     mean = mean[tried == table["place"].nunique()]  # a grid that was not measured to its end chooses nothing
-    best = mean.groupby(["method", "per_class"])["validated"].transform("max")
-    return mean.assign(chosen=mean["validated"] == best)
+    equal = mean["validated"].round(6)  # to less than one validation image: of rates that tie the smallest is chosen
+    best = equal.groupby([mean["method"], mean["per_class"]]).idxmax()
+    return mean.assign(chosen=mean.index.isin(best))
