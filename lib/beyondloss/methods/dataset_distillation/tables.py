@@ -273,6 +273,7 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
     mean = groups[["validated", "start"]].mean()
     tried = mean.groupby(["method", "per_class"])["image_lr"].transform("size")
     mean = mean[tried == table["place"].nunique()]  # a grid that was not measured to its end chooses nothing
-    equal = mean["validated"].round(6)  # to less than one validation image: of rates that tie the smallest is chosen
+    # of rates that tie the first, smallest one: equal is what differs by less than one validation image
+    equal = mean["validated"].round(6)
     best = equal.groupby([mean["method"], mean["per_class"]]).idxmax()
     return mean.assign(chosen=mean.index.isin(best))
