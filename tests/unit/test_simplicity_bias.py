@@ -253,11 +253,23 @@ def test_a_mixture_has_its_shares():
 @pytest.mark.parametrize("arm", arithmetic.ARMS)
 def test_every_arm_runs_and_doubles_as_many(arm):
     rows = arithmetic.run_arithmetic([replace(TINY, arm=arm, seed=s) for s in (0, 1)])
-    doubled = 12 if arm.endswith("x2") else 0
+    doubled = 12 if arm.endswith(("x2", "varied")) else 0
     assert [sum(row["doubled_by_task"]) for row in rows] == [doubled, doubled]
     assert all(0 <= row["accuracy"] <= 1 and row["diverged_at"] is None for row in rows)
     if arm.endswith("hard tasks x2"):
         assert rows[0]["doubled_by_task"] == [0, 0, 6, 6]
+
+
+def test_a_varied_example_keeps_its_answer_and_stays_among_the_digits_to_train_on():
+    digits = arithmetic.split_digits(5, seed=0)[0]
+    examples = arithmetic.mixture(arithmetic.FINE_TUNING, digits, 5, 400, seed=0)
+    other = arithmetic.varied(examples, digits, seed=1)
+    known = {tuple(row) for row in digits.tolist()}
+    assert all(tuple(row) in known for row in other.tokens[:, 1:5].tolist())
+    assert (other.tokens[:, 1:5] != examples.tokens[:, 1:5]).any(1).float().mean() > 0.8
+    for task, rule in arithmetic.TASKS.items():
+        rows = other.tasks == list(arithmetic.TASKS).index(task)
+        assert torch.equal(rule(*other.tokens[rows, 1:5].T) % 5, examples.answers[rows])
 
 
 def test_arms_of_a_seed_start_from_the_same_weights():
@@ -311,14 +323,62 @@ def test_an_effect_is_positive_where_the_claim_is_right():
     assert claims.sam_on_few_noisy_prompts(loss).value == pytest.approx(0.0)
     accuracy = pd.DataFrame(
         [
-            {"arm": f"adamw, {d} x2", "seed": s, "accuracy": a}
-            for d, a in (("late", 0.8), ("random", 0.7))
+            {"arm": f"adamw, {d} x2", "seed": s, "accuracy": a + longer, "steps": 300 + 300 * (longer > 0)}
+            for d, a, longer in (
+                ("late", 0.4, 0.4),
+                ("random", 0.5, 0.2),
+                ("late", 0.1, 0.0),
+                ("random", 0.9, 0.0),
+            )
             for s in (0, 1)
         ]
     )
     assert claims.gain(accuracy, "adamw, late x2", "adamw, random x2").value == pytest.approx(0.1)
     with pytest.raises(MissingPoints):
         claims.gain(accuracy, "muon, late x2", "muon, random x2")
+
+
+def test_a_small_language_model_gains_where_the_loss_falls_below_that_of_random_doubling():
+    losses = {"as given": 81.0, "late x2": 79.0, "random x2": 80.5}
+    table_ = pd.DataFrame(
+        [
+            {
+                "seed": s,
+                "optimizer": o,
+                "data": d,
+                "test_loss": loss + s,
+                "exact_match": 0.1,
+                "exact_match_before": 0.0,
+            }
+            for s in (0, 1)
+            for o in ("adamw", "muon")
+            for d, loss in losses.items()
+        ]
+    )
+    assert claims.small_language_model_gain(table_).value == pytest.approx(1.5)
+    shown = tables.language_model_table(table_)
+    assert list(shown["below random x2"][:3]) == [
+        "-0.50 [-0.50, -0.50]",
+        "+1.50 [+1.50, +1.50]",
+        "+0.00 [+0.00, +0.00]",
+    ]
+    with pytest.raises(MissingPoints):
+        claims.small_language_model_gain(table_[table_["data"] != "late x2"])
+
+
+def test_gains_are_over_random_doubling_with_the_same_optimizer_and_budget():
+    accuracy = {"as given": 0.5, "late x2": 0.7, "random x2": 0.6}
+    rows = [
+        {"arm": f"{o}, {d}", "steps": steps, "seed": s, "accuracy": a + steps / 1e4 + (o == "muon") * a}
+        for o in ("adamw", "muon")
+        for steps in (300, 600)
+        for s in (0, 1)
+        for d, a in accuracy.items()
+    ]
+    gains = tables.gains(pd.DataFrame(rows)).set_index(["optimizer", "steps", "data"])["mean"]
+    assert gains["adamw", 300, "late x2"] == pytest.approx(0.1)
+    assert gains["muon", 600, "as given"] == pytest.approx(-0.2)
+    assert "random x2" not in gains.index.get_level_values("data")
 
 
 def test_a_time_that_never_came_does_not_count_for_the_claim():

@@ -32,7 +32,17 @@ PRETRAINING = {"a": 0.25, "a + b": 0.25, "a b": 0.25, "c + d": 0.25}
 FINE_TUNING = {"d": 0.4, "b + c": 0.3, "b - d": 0.15, "b c": 0.15}
 HARD = ("b - d", "b c")
 
-DATA = ("as given", "late x2", "random x2", "early x2", "hard tasks x2", "longer", "twice as long")
+DATA = (
+    "as given",
+    "late x2",
+    "random x2",
+    "early x2",
+    "hard tasks x2",
+    "late varied",
+    "random varied",
+    "longer",
+    "twice as long",
+)
 ARMS = {  # name -> (optimizer, data); SAM is around AdamW, and twice as long is its equal in gradients
     f"{optimizer}, {data}": (optimizer, data)
     for optimizer, choice in {"adamw": DATA, "muon": DATA[:-1], "sam": DATA[:2]}.items()
@@ -48,12 +58,12 @@ class ArithmeticPoint:
     lr: float = 0.0
     rho: float = 0.05  # of SAM; its authors' default
     prime: int = 5
-    layers: int = 1
+    layers: int = 2
     heads: int = 4
     width: int = 32
     pretraining_steps: int = 800
-    examples: int = 2500
-    steps: int = 300
+    examples: int = 1250
+    steps: int = 600
     batch: int = 32
     proxy: float = 0.45  # share of the steps that the proxy pass takes
     share: float = 0.3  # of the examples that are called late
@@ -76,6 +86,12 @@ class ArithmeticPoint:
     @property
     def data(self) -> str:
         return ARMS[self.arm][1]
+
+    @property
+    def seen_again(self) -> str:
+        """Which examples stand twice: "late", "random", "early", "hard tasks", or "" for none."""
+        which, _, how = self.data.rpartition(" ")
+        return which if how in ("x2", "varied") else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +137,10 @@ def mixture(
         wanted = round(share * count)
         orders = [torch.randperm(len(digits), generator=generator) for _ in range(1 + wanted // len(digits))]
         parts.append(make_examples(task, digits[torch.cat(orders)[:wanted]], prime))
+    return joined(*parts)
+
+
+def joined(*parts: Examples) -> Examples:
     return Examples(
         *(torch.cat([getattr(p, name) for p in parts]) for name in ("tokens", "answers", "tasks"))
     )
@@ -241,15 +261,37 @@ def proxy_losses(
 def chosen_rows(point: ArithmeticPoint, data: Sequence[Examples], seeds: Sequence[int]) -> list[np.ndarray]:
     """The examples that stand twice in the data set of each seed; none where it is as given."""
     count = len(data[0].answers)
-    if point.data == "random x2":
+    if point.seen_again == "random":
         return [np.random.default_rng([3, s]).permutation(count)[: round(point.share * count)] for s in seeds]
-    if point.data == "hard tasks x2":
+    if point.seen_again == "hard tasks":
         hard = torch.tensor([list(TASKS).index(task) for task in HARD])
         return [np.flatnonzero(torch.isin(d.tasks, hard).numpy()) for d in data]
-    if point.data in ("late x2", "early x2"):
-        select = late_set if point.data == "late x2" else early_set
+    if point.seen_again in ("late", "early"):
+        select = late_set if point.seen_again == "late" else early_set
         return [select(losses, point.share) for losses in proxy_losses(point, data, seeds)]
     return [np.array([], dtype=int) for _ in data]
+
+
+def varied(examples: Examples, digits: Int[Tensor, "quadruple 4"], seed: int) -> Examples:
+    """Each example on another of the quadruples that agrees in the digits its task reads: the answer stays."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = examples.tokens.clone()
+    for number, task in enumerate(TASKS):
+        rows = torch.nonzero(examples.tasks == number).flatten()
+        read = [i for i, name in enumerate("abcd") if name in task]
+        agrees = (tokens[rows][:, None, [1 + i for i in read]] == digits[None][..., read]).all(-1)
+        if len(rows):
+            tokens[rows, 1:5] = digits[torch.multinomial(agrees.float(), 1, generator=generator)[:, 0]]
+    return Examples(tokens, examples.answers, examples.tasks)
+
+
+def enlarged(
+    point: ArithmeticPoint, data: Examples, chosen: np.ndarray, digits: Int[Tensor, "quadruple 4"], seed: int
+) -> Examples:
+    """The data with the chosen examples a second time: as they are, or on other digits."""
+    if point.data.endswith("varied"):
+        return joined(data, varied(data.rows(chosen), digits, seed))
+    return data.rows(upsampled(len(data.answers), chosen))
 
 
 def run_arithmetic(points: Sequence[ArithmeticPoint]) -> list[dict]:
@@ -269,7 +311,9 @@ def run_arithmetic(points: Sequence[ArithmeticPoint]) -> list[dict]:
         rows = zip(forward.networks, splits, strict=True)
         return {"by_task": [accuracy_by_task(n, s[2], tuple(FINE_TUNING), point.prime) for n, s in rows]}
 
-    made = [d.rows(upsampled(len(d.answers), c)) for d, c in zip(data, chosen, strict=True)]
+    made = [
+        enlarged(point, d, c, s[0], seed) for d, c, s, seed in zip(data, chosen, splits, seeds, strict=True)
+    ]
     streams = Streams(seeds, point.device)
     history = fit(model, made, train_config(point, steps), point.batch, streams, evaluate)
     model.eval()

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from beyondloss.experiment import paired_interval
 from beyondloss.methods.simplicity_bias import theory
 from beyondloss.methods.simplicity_bias.arithmetic import ARMS, FINE_TUNING
+from beyondloss.methods.simplicity_bias.claims import longest
 
 
 def training_name(data: str, rho: float) -> str:
@@ -71,10 +72,10 @@ def loss_curves(table: pd.DataFrame, trainings: Sequence[str]) -> pd.DataFrame:
 
 
 def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Each arm of the arithmetic experiment: mean accuracy, by task, and the gain over random doubling."""
+    """Each arm of the arithmetic experiment at the largest budget: accuracy, by task, and gain over random doubling."""
     if table.empty:
         return table
-    rows = []
+    table, rows = longest(table), []
     accuracy = table.pivot(index="seed", columns="arm", values="accuracy").astype(float)
     for arm, group in table.groupby("arm", sort=False):
         by_task = dict(zip(FINE_TUNING, np.mean(group["by_task"].tolist(), axis=0).round(3), strict=True))
@@ -93,17 +94,44 @@ def late_sets(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
     rows = {"the data": FINE_TUNING}
-    for arm, group in table.groupby("arm", sort=False):
+    for (arm, steps), group in table.groupby(["arm", "steps"], sort=False):
         counts = np.mean(group["doubled_by_task"].tolist(), axis=0)
         if ARMS[arm][1] in ("late x2", "early x2", "random x2"):
-            rows[arm] = dict(zip(FINE_TUNING, (counts / counts.sum()).round(2), strict=True))
+            shares = (counts / counts.sum()).round(2)
+            rows[f"{arm}, {steps} steps"] = dict(zip(FINE_TUNING, shares, strict=True))
     return pd.DataFrame(rows).T
 
 
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each arm minus that of random doubling with its optimizer: a row an arm and budget, with interval."""
+    rows = table.assign(
+        optimizer=[ARMS[arm][0] for arm in table["arm"]], data=[ARMS[arm][1] for arm in table["arm"]]
+    )
+    found = []
+    for optimizer, group in rows[rows["optimizer"] != "sam"].groupby("optimizer", sort=False):
+        change = against(group, "accuracy", ["steps", "data"], {"data": "random x2"})
+        found.append(change.assign(optimizer=optimizer))
+    return pd.concat(found, ignore_index=True).query("data != 'random x2'")
+
+
 def tuned_rates(table: pd.DataFrame) -> dict[str, float]:
-    """The learning rate of each arm with the highest mean accuracy on the digits set apart for tuning."""
+    """The learning rate of each arm with the highest mean accuracy on the tuning digits, over budgets and seeds."""
     mean = table.groupby(["arm", "lr"])["tuning_accuracy"].mean().unstack("lr")
     return {arm: float(rates.idxmax()) for arm, rates in mean.iterrows()}
+
+
+def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Each optimizer and data set: exact match and loss of test solutions (in nats), and the fall of the loss."""
+    if table.empty:
+        return table
+    rows = []
+    for optimizer, group in table.groupby("optimizer", sort=False):
+        falls = against(group, "test_loss", ["data"], {"data": "random x2"}, sign=-1).set_index("data")
+        for data, runs in group.groupby("data", sort=False):
+            means = runs[["exact_match_before", "exact_match", "test_loss"]].mean().round(3)
+            fall = "{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**falls.loc[data])
+            rows.append({"optimizer": optimizer, "data": data, **means, "below random x2": fall})
+    return pd.DataFrame(rows)
 
 
 TIMES = np.geomspace(1, 20_000, 60)
