@@ -196,7 +196,7 @@ def measure(rounds: int) -> list[Row]:
     return rows
 
 
-def machine(threads: int) -> dict[str, str | int]:
+def machine(threads: int | str) -> dict[str, str | int]:
     """What was measured on; no name of a host."""
     name = torch.cuda.get_device_name() if DEVICE == "cuda" else processor()
     return {"device": name, "threads": threads, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}

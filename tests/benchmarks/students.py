@@ -1,6 +1,6 @@
 """Students of distilled sets side by side, against one after another as plain torch and the package train them.
 
-python tests/benchmarks/students.py [--rounds N]    prints a table and writes data/results/students.json
+python tests/benchmarks/students.py [--threads N N] [--rounds N]    prints a table, writes data/results/students.json
 
 A step is one step of every student. Both clocks are reported: on a machine that does other things the processor's time
 says what the work costs, the wall's what a reader waits.
@@ -149,28 +149,39 @@ def accuracies(images: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=30, help="turns of each way (30)")
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
+def measure(per_class: int, threads: list[int], rounds: int) -> tuple[list[Row], str]:
+    """Rows for every number of threads and both clocks, and what the students of both ways reach."""
     parts = split(digits(), [0], validation=30)
+    images = parts.by_class[0, :, :per_class].flatten(0, 1)
+    labels = torch.arange(10).repeat_interleave(per_class)
+    recipe = Recipe(steps=STEPS, batch=256, affine=Affine())
     rows: list[Row] = []
-    notes = []
-    for per_class in (1, 10):
-        images = parts.by_class[0, :, :per_class].flatten(0, 1)
-        labels = torch.arange(10).repeat_interleave(per_class)
-        recipe = Recipe(steps=STEPS, batch=256, affine=Affine())
+    for count in threads:
+        torch.set_num_threads(count)
         ways = {
             "students side by side": batched(images, labels, recipe),
             "one after another": in_turn(images, labels, recipe),
             "with the package's loop": with_loader(images, labels, recipe),
         }
+        task = f"{STUDENTS} students of {len(images)} digits, {count} {'thread' if count == 1 else 'threads'}"
         for clock, speeds in both_clocks(ways, rounds).items():
-            rows += summary(f"{STUDENTS} students of {len(images)} digits, {clock}", speeds)
-        notes.append(accuracies(images, labels, parts.test[0], parts.test_labels[0], recipe))
+            rows += summary(f"{task}, {clock}", speeds)
+    return rows, accuracies(images, labels, parts.test[0], parts.test_labels[0], recipe)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], help="threads of the processor (1 2)"
+    )
+    parser.add_argument("--rounds", type=int, default=30, help="turns of each way (30)")
+    arguments = parser.parse_args()
+    measured = [measure(size, arguments.threads, arguments.rounds) for size in (1, 10)]
+    rows, notes = [row for found, _ in measured for row in found], [note for _, note in measured]
+    notes.append("On a GPU: not measured.")
     print(table(rows), *notes, sep="\n")
-    content = {"machine": machine(1), "rows": [asdict(row) for row in rows], "notes": notes}
+    threads = " and ".join(map(str, arguments.threads))
+    content = {"machine": machine(threads), "rows": [asdict(row) for row in rows], "notes": notes}
     RESULTS.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -1,6 +1,8 @@
 """Chapter 6: theory and scores against independent computations, students against plain torch, methods, claims."""
 
 import math
+import re
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from beyondloss.experiment import MissingPoints, table
+from beyondloss.experiment import MissingPoints, paths, table
 from beyondloss.experiment.engines import Job, _check
 from beyondloss.methods import dataset_distillation as dd
 from beyondloss.methods.dataset_distillation import (
@@ -345,13 +347,29 @@ def tiny_cifar(tmp_path, monkeypatch):
         ]
         rows = {"img": pictures, "label": [i % 10 for i in range(count)]}
         datasets.Dataset.from_dict(rows, features=kinds).to_parquet(tmp_path / f"{part}-00000.parquet")
-    place = replace(images.HUB["cifar-10"], name=str(tmp_path))
+    place = replace(images.HUB["cifar-10"], name=str(tmp_path), revision=None)
     monkeypatch.setitem(images.HUB, "cifar-10", place)
     images.load.cache_clear()
     evaluation.Bench.of.cache_clear()
     yield
     images.load.cache_clear()
     evaluation.Bench.of.cache_clear()
+
+
+def test_sets_of_the_hub_are_asked_for_at_the_commit_that_the_manifest_names(monkeypatch):
+    asked = []
+
+    def ask(name, config=None, revision=None):
+        asked.append((f"hub dataset {name}", revision))
+        raise LookupError
+
+    monkeypatch.setattr(images, "load_dataset", ask)
+    for place in images.HUB.values():
+        with pytest.raises(LookupError):
+            images.from_hub(place)
+    manifest = tomllib.loads((paths.root() / "data" / "MANIFEST").read_text())["loaded"]
+    assert set(asked) <= {(entry["origin"], entry.get("revision")) for entry in manifest}
+    assert all(re.fullmatch("[0-9a-f]{40}", revision) for _, revision in asked)
 
 
 def test_a_set_of_the_hub_goes_through_the_whole_full_scale_path(tiny_cifar, monkeypatch, tmp_path):
@@ -380,20 +398,37 @@ def test_published_sets_are_read_from_files(tmp_path, kind):
     assert torch.equal(found, pictures) and (given is None if kind == "bare" else torch.equal(given, classes))
 
 
+def test_files_are_read_as_the_code_of_dc_and_of_mtt_saves_them(tmp_path):
+    pictures, classes = torch.randn(10, 1, 8, 8), torch.arange(10)
+    accuracies = {"ConvNet": [np.float64(0.5), np.float32(0.25)]}
+    torch.save({"data": [[pictures, classes]], "accs_all_exps": accuracies}, tmp_path / "res_DC.pt")
+    torch.save(pictures, tmp_path / "images_best.pt")
+    torch.save(classes, tmp_path / "labels_best.pt")
+    for found, given in (
+        dd_ranking.load_distilled(tmp_path / "res_DC.pt"),
+        dd_ranking.load_distilled(tmp_path / "images_best.pt", tmp_path / "labels_best.pt"),
+    ):
+        assert torch.equal(found, pictures) and torch.equal(given, classes)
+
+
 def test_files_that_are_no_set_are_refused(tmp_path):
     torch.save({"pixels": torch.zeros(3)}, tmp_path / "a.pt")
     torch.save({"images": torch.zeros(3, 4)}, tmp_path / "b.pt")
     torch.save({"images": nn.Linear(1, 1)}, tmp_path / "code.pt")
+    np.savez(tmp_path / "objects.npz", images=np.array([{}], dtype=object))
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
     for name, message in (
         ("a.pt", "no entry"),
         ("b.pt", "must be"),
         ("c.gif", "read from"),
         ("d.pt", "no such file"),
+        ("code.pt", "more than arrays"),
+        ("objects.npz", "more than arrays"),
+        ("torn.safetensors", "damaged"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=message) as refused:
             dd_ranking.load_distilled(tmp_path / name)
-    with pytest.raises(Exception, match=r"weights_only|Weights only"):
-        dd_ranking.load_distilled(tmp_path / "code.pt")
+        assert "\n" not in str(refused.value)
 
 
 PROTOCOL = evaluation.Protocol(steps=3, teacher_steps=3, rounds=1, width=4)
@@ -424,11 +459,47 @@ def test_a_report_holds_the_definition_and_takes_soft_labels():
         (torch.zeros(10, 1, 8, 8), torch.arange(9), "9 labels"),
         (torch.zeros(10, 1, 8, 8), torch.zeros(10, dtype=torch.long), "same number"),
         (torch.zeros(10, 1, 8, 8), torch.ones(10, 10), "probabilities"),
+        (torch.zeros(10, 1, 8, 8), torch.eye(10)[:, :9], "probabilities"),
+        (torch.zeros(10, 1, 8, 8), torch.eye(10) - 0.1, "probabilities"),
+        (torch.zeros(10, 1, 8, 8), torch.arange(10).float(), "must be classes"),
+        (torch.zeros(10, 1, 8, 8), torch.arange(1, 11), "0 to 9"),
+        (torch.zeros(10, 1, 8, 8), torch.arange(-1, 9), "0 to 9"),
+        (torch.zeros(20, 1, 8, 8), None, r"repeat_interleave\(2\)"),
+        (torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10), "standardised=False"),
+        (torch.full((10, 1, 8, 8), torch.nan), torch.arange(10), "640 pixels"),
     ],
 )
 def test_a_set_that_does_not_fit_is_refused_before_any_training(pictures, given, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as refused:
         dd_ranking.evaluate(pictures, given, "digits", protocol=PROTOCOL)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "settings_, message",
+    [
+        ({"use": "firm"}, "none of hard, soft"),
+        ({"weight": 1.5}, "between 0 and 1"),
+        ({"seeds": [3]}, "two different seeds"),
+        ({"dataset": "mnist"}, "none of digits"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused_by_name(settings_, message):
+    with pytest.raises(ValueError, match=message):
+        dd_ranking.evaluate(torch.zeros(10, 1, 8, 8), torch.arange(10), protocol=PROTOCOL, **settings_)
+
+
+def test_random_images_get_stored_labels_where_the_set_has_stored_labels(monkeypatch):
+    """The same recipe on both sides: with stored labels nobody is relabelled view by view."""
+    pictures = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    asked = []
+    monkeypatch.setattr(
+        evaluation,
+        "train_students",
+        lambda *a: asked.append((a[3].labels, a[-1])) or students.train_students(*a),
+    )
+    dd_ranking.evaluate(pictures, torch.eye(10), use="soft", seeds=range(2), protocol=PROTOCOL)
+    assert sum(kind == "soft" and teacher is None for kind, teacher in asked) == 6  # three views, two sides
 
 
 def test_the_test_part_of_one_s_own_evaluation_is_always_the_same():
@@ -536,6 +607,23 @@ def test_the_waterfall_sums_to_the_accuracy_of_the_set():
     steps = tables.waterfall(found, "DM")
     full = found[found["method"] == "DM"]["soft, augmented"].mean()
     assert steps["value"].sum() == pytest.approx(full)
+
+
+def test_the_best_set_of_every_size_stands_beside_random_images():
+    more = ranking_table(MADE | {"k-center": (0.9, 0.9, 0.9, 0.95)}).assign(per_class=10)
+    found = tables.by_size([ranking_table(MADE), pd.DataFrame(), more]).set_index(
+        ["images a class", "recipe"]
+    )
+    assert found.loc[(1, "hard"), "best set"] == "DM" and found.loc[(10, "hard"), "best set"] == "k-center"
+    assert found.loc[(1, "hard"), "against"].mean() == pytest.approx(0.05, abs=0.01)
+    assert found.loc[(10, "soft, augmented"), "images"].mean() == pytest.approx(0.05, abs=0.01)
+    assert len(tables.by_size_text([more])) == 4 and tables.by_size_text([pd.DataFrame()]).empty
+    assert set(tables.by_size_long([more])["images"]) == {"best set", "random images"}
+
+
+def test_the_slope_in_the_weight_is_that_of_the_score():
+    up, down = (scores.label_robust_score(0.4, 0.1, 0.5 + step) for step in (1e-5, -1e-5))
+    assert scores.slope_in_weight(0.4, 0.1) == pytest.approx((up - down) / 2e-5)
 
 
 def test_the_board_is_sorted_and_compares_random_with_another_draw():

@@ -5,20 +5,22 @@ images, labels = dd_ranking.load_distilled("my_set.pt")
 dd_ranking.evaluate(images, labels, "cifar-10")
 """
 
+import codecs
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from beyondloss.experiment import Effect, paired_interval
 from beyondloss.methods.dataset_distillation import scores
-from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, Results, corners
+from beyondloss.methods.dataset_distillation.evaluation import KINDS_OF, Bench, Protocol, Results, corners
 from beyondloss.methods.dataset_distillation.images import DATASETS, ImageSet, load, with_test_part
 from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
+from beyondloss.methods.dataset_distillation.students import LABELS
 from beyondloss.trainers.streams import Streams
 
 
@@ -65,7 +67,7 @@ def written(effect: Effect) -> str:
 
 def evaluate(
     images: Tensor | np.ndarray,
-    labels: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray | None,
     dataset: str | ImageSet = "digits",
     *,
     use: str = "hard",
@@ -81,22 +83,24 @@ def evaluate(
         `standardised` is False: then they are in the real images' own units and standardised here.
     labels: classes [image], or stored soft labels [image, classes], whose largest entry is the class.
     dataset: a name (`DATASETS`) or an ImageSet of one's own.
-    use, augmented: the recipe that the set is published with: "hard" or "soft" labels (the stored ones where there are
-        any, else a teacher's, given anew for each view), and whether views are augmented.
+    use, augmented: the recipe that the set is published with: "hard" or "soft" labels, and whether views are augmented.
+        Soft labels are a teacher's, given anew for each view; where the set brings stored ones, those, and random
+        images then get the teacher's stored once an image, too.
     seeds: each draws its own validation part, teacher, random subset and students; intervals are over them. The test
         part is the published one, or that of `real_images`, from whose training part a set is to be distilled.
     Raises ValueError naming what does not fit.
     """
+    asked(use, weight, seeds)
     known = real_images(dataset)
     protocol = protocol or protocol_for(dataset if isinstance(dataset, str) else "")
-    images, hard, soft = checked(torch.as_tensor(images), torch.as_tensor(labels), known)
-    images = images.float() if standardised else known.standardised(images)
+    images, hard, soft = checked(images, labels, known, standardised)
     bench = Bench.made(known, protocol, tuple(seeds))
-    count = len(bench.seeds)
-    repeated = images.to(protocol.device).expand(count, *images.shape)
-    mine = judged(bench, repeated, hard, soft)
+    repeated, kept = (each_seed(bench, part) for part in (images, soft))
     drawn = random_like(bench, hard)
-    random = judged(bench, drawn, hard.sort().values, None)
+    mine = judged(bench, repeated, hard, kept)
+    random = judged(
+        bench, drawn, hard.sort().values, None if soft is None else bench.teacher.probabilities(drawn)
+    )
     own = corner(use, augmented)
     gains = {name: mine[name] - random[name] for name in CORNERS}
     hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), mine["hard"])
@@ -134,43 +138,93 @@ def protocol_for(dataset: str) -> Protocol:
     )
 
 
-def checked(images: Tensor, labels: Tensor, known: ImageSet) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Images, classes, and stored soft labels or None; ValueError naming what does not fit the data set."""
+def asked(use: str, weight: float, seeds: Sequence[int]) -> None:
+    """ValueError for a recipe, a weight or seeds that there cannot be, before anything is loaded."""
+    if use not in LABELS:
+        raise ValueError(f"use {use!r} is none of {', '.join(LABELS)}")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight {weight!r} of IOR does not lie between 0 and 1")
+    if len(set(seeds)) < 2:
+        raise ValueError(f"an interval takes two different seeds or more, not {list(seeds)}")
+
+
+def checked(
+    images: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray | None,
+    known: ImageSet,
+    standardised: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Standardised images, classes, and stored soft labels or None; ValueError naming what does not fit."""
+    return as_images(torch.as_tensor(images), known, standardised), *as_labels(
+        labels, len(images), known.classes
+    )
+
+
+def as_images(
+    images: Tensor, known: ImageSet, standardised: bool
+) -> Float[Tensor, "image channel height width"]:
     wanted = list(known.train.shape[1:])
     if images.dim() != 4 or list(images.shape[1:]) != wanted:
         raise ValueError(
             f"images have shape {list(images.shape)}, the data set asks for [image, {', '.join(map(str, wanted))}]"
         )
-    if len(labels) != len(images):
-        raise ValueError(f"{len(images)} images have {len(labels)} labels")
-    soft = labels.float() if labels.dim() == 2 else None
-    if soft is not None and (
-        soft.shape[1] != known.classes or not torch.allclose(soft.sum(1), torch.ones(len(soft)), atol=1e-3)
-    ):
-        raise ValueError(
-            f"soft labels must be probabilities of {known.classes} classes, not {list(soft.shape)}"
-        )
-    hard = labels.long() if soft is None else soft.argmax(1)
-    counts = torch.bincount(hard, minlength=known.classes) if hard.min() >= 0 else torch.zeros(0)
-    if len(counts) != known.classes or len(counts.unique()) != 1:
-        raise ValueError(
-            f"every one of the {known.classes} classes needs the same number of images, not {counts.tolist()}"
-        )
-    return images, hard, soft
+    if standardised and not images.is_floating_point():
+        raise ValueError(f"images of {images.dtype} are not standardised: pass standardised=False")
+    if not images.isfinite().all():
+        raise ValueError(f"{int((~images.isfinite()).sum())} pixels of the images are not finite")
+    return images.float() if standardised else known.standardised(images)
 
 
-def judged(bench: Bench, images: Tensor, hard: Tensor, soft: Tensor | None) -> dict[str, np.ndarray]:
+def as_labels(
+    labels: Tensor | np.ndarray | None, images: int, classes: int
+) -> tuple[Int[Tensor, " image"], Float[Tensor, "image classes"] | None]:
+    """Classes, and the stored soft labels where there are any."""
+    if labels is None:
+        raise ValueError(
+            f"there are no labels: where the images are in order of class, pass "
+            f"torch.arange({classes}).repeat_interleave({max(1, images // classes)})"
+        )
+    labels = torch.as_tensor(labels)
+    if len(labels) != images:
+        raise ValueError(f"{images} images have {len(labels)} labels")
+    if labels.dim() == 1 and not labels.is_floating_point():
+        hard, soft = labels.long(), None
+    else:
+        hard, soft = labels.flatten(1).argmax(1) if labels.dim() > 1 else labels.long(), labels.float()
+        sums = soft.sum(1) if soft.dim() == 2 else torch.zeros(0)
+        if list(soft.shape) != [images, classes] or soft.min() < 0 or (sums - 1).abs().max() > 1e-3:
+            raise ValueError(
+                f"labels must be classes, integers [{images}], or probabilities [{images}, {classes}] whose rows "
+                f"sum to 1, not {labels.dtype} {list(labels.shape)}"
+            )
+    counts = torch.bincount(hard, minlength=classes) if hard.min() >= 0 else torch.zeros(0)
+    if len(counts) != classes or len(counts.unique()) != 1:
+        raise ValueError(
+            f"every one of the {classes} classes, 0 to {classes - 1}, needs the same number of images, not "
+            f"{dict(zip(*(part.tolist() for part in hard.unique(return_counts=True)), strict=True))}"
+        )
+    return hard, soft
+
+
+def each_seed(bench: Bench, part: Tensor | None) -> Tensor | None:
+    return None if part is None else part.to(bench.protocol.device).expand(len(bench.seeds), *part.shape)
+
+
+def judged(
+    bench: Bench,
+    images: Float[Tensor, "seed image channel height width"],
+    hard: Int[Tensor, " image"],
+    soft: Float[Tensor, "seed image classes"] | None,
+) -> dict[str, np.ndarray]:
     """Accuracy of a set at every corner, one value a seed; stored soft labels stand in for the teacher's."""
-    targets = bench.one_hot(hard.to(images.device).expand(len(images), -1))
-    found = corners(bench, images, targets)
+    found = corners(bench, images, bench.one_hot(each_seed(bench, hard)))
     if soft is not None:
-        stored = replace(bench, teacher=None)
-        kept = soft.to(images.device).expand(len(images), *soft.shape)
+        stored = replace(bench, teacher=None, protocol=replace(bench.protocol, temperature=1.0))
         found |= {
             corner("soft", augmented): Results.joined(
-                [stored.results(images, kept, "soft", kind) for kind in kinds]
+                [stored.results(images, soft, "soft", kind) for kind in kinds]
             )
-            for augmented, kinds in ((False, ("none",)), (True, ("affine", "affine, cutmix")))
+            for augmented, kinds in KINDS_OF.items()
         }
     return {name: result.chosen.mean(-1).double().numpy(force=True) for name, result in found.items()}
 
@@ -187,33 +241,54 @@ def random_like(bench: Bench, hard: Tensor) -> Float[Tensor, "seed image channel
     return pool.gather(2, index).flatten(1, 2)
 
 
-def load_distilled(path: str | Path) -> tuple[Tensor, Tensor | None]:
-    """Images [image, channel, height, width] and labels of a published distilled set.
+NAMES = (
+    ("images", "labels"),
+    ("image", "label"),
+    ("x", "y"),
+)  # of the entries of a file, in order of preference
 
-    Reads .safetensors, .npz, and .pt or .pth files of tensors; nothing in them is executed. The entries are called
-    `images` and `labels`, `image` and `label`, or `x` and `y`; or the file holds the images alone, whose labels are
-    then None. ValueError for anything else.
+
+def load_distilled(
+    path: str | Path, labels: str | Path | None = None
+) -> tuple[Num[Tensor, "image channel height width"], Tensor | None]:
+    """Images and labels of a published distilled set; nothing in its files is executed.
+
+    Reads .safetensors, .npz, and .pt or .pth files. The entries are called as NAMES says; or `data` is a list of pairs
+    of images and labels, as the code of DC, DSA and DM saves it, whose first is taken; or the file holds the images
+    alone: their labels are those in the file `labels`, as MTT's code saves them, or None. ValueError for anything else.
     """
+    path, named = Path(path), read(path)
+    if not isinstance(named, dict):
+        named = {"images": named}
+    elif "data" in named:
+        named = dict(zip(NAMES[0], named["data"][0], strict=False))
+    image, label = next((pair for pair in NAMES if pair[0] in named), ("", ""))
+    if not image:
+        wanted = ", ".join(f"`{pair[0]}`" for pair in NAMES)
+        raise ValueError(f"{path.name} has no entry {wanted} or `data`, only {', '.join(map(str, named))}")
+    images, given = torch.as_tensor(named[image]), read(labels) if labels else named.get(label)
+    if images.dim() != 4:
+        raise ValueError(
+            f"{path.name}: images must be [image, channel, height, width], not {list(images.shape)}"
+        )
+    return images, None if given is None else torch.as_tensor(given)
+
+
+def read(path: str | Path):
+    """What a file of tensors holds; ValueError for other files, and for what would run code."""
     path = Path(path)
     readers: dict[str, Callable] = {".safetensors": _safetensors, ".npz": _npz, ".pt": _torch, ".pth": _torch}
     if path.suffix not in readers:
         raise ValueError(f"{path.name}: distilled sets are read from {', '.join(readers)}")
     if not path.is_file():
         raise ValueError(f"{path.name}: there is no such file")
-    found = readers[path.suffix](path)
-    named = found if isinstance(found, dict) else {"images": found}
-    pairs = (("images", "labels"), ("image", "label"), ("x", "y"))
-    image, label = next((pair for pair in pairs if pair[0] in named), ("", ""))
-    if not image:
+    try:
+        return readers[path.suffix](path)
+    except Exception as error:  # each format has its own; what they mean to the reader is one thing
         raise ValueError(
-            f"{path.name} has no entry `images`, `image` or `x`, only {', '.join(map(str, named))}"
-        )
-    images = torch.as_tensor(named[image]).float()
-    if images.dim() != 4:
-        raise ValueError(
-            f"{path.name}: images must be [image, channel, height, width], not {list(images.shape)}"
-        )
-    return images, torch.as_tensor(named[label]) if label in named else None
+            f"{path.name} is damaged or holds more than arrays, which is not read: save images and labels alone, as "
+            "torch.save({'images': images, 'labels': labels}, path) does"
+        ) from error
 
 
 def _safetensors(path: Path) -> dict:
@@ -228,4 +303,10 @@ def _npz(path: Path) -> dict:
 
 
 def _torch(path: Path):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Tensors, and the numbers of numpy that published files keep beside them (accuracies)."""
+    scalar = np._core.multiarray.scalar
+    numbers = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    with torch.serialization.safe_globals(
+        [*numbers, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, codecs.encode]
+    ):
+        return torch.load(path, map_location="cpu", weights_only=True)

@@ -33,7 +33,7 @@ class Setting:
     experts: int = 3  # trajectories a seed (MTT)
     checkpoints: int = 12
     stride: int = 8  # steps between checkpoints
-    student_steps: int = 8
+    student_steps: int = 16  # as many as the expert takes on the way that is to be matched
     expert_checkpoints: int = 2
     statistics: float = 0.1  # weight of the teacher's feature statistics (decoupled)
 

@@ -73,16 +73,16 @@ TUNING = Experiment(
         | TINY,
         "quick": {
             "method": Axis(*OPTIMISED),
-            "place": Axis(0, 1, 2),
+            "place": Axis(*range(6)),
             "per_class": Axis(*TUNED_AT),
             "rounds": 1,
             "lrs": (0.01, 0.03, 0.1),
             "seed": Axis(100, 101, 102),
         },
     },
-    cost={"smoke": Cost(2), "quick": Cost(300)},
+    cost={"smoke": Cost(2), "quick": Cost(1800, memory_gb=2)},
     stored=frozenset({"quick"}),
-    tolerance={"validated": 0.1},
+    tolerance={"validated": 0.1, "start": 0.1},
 )
 
 RANKING = Experiment(

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from beyondloss.data.hub import load_dataset
+from beyondloss.data.text import revision_of
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,13 @@ def digits() -> ImageSet:
 
 @dataclass(frozen=True)
 class HubImages:
-    """Where an image set lies on the hub, how its columns are called, and to which size its images are brought."""
+    """Where an image set lies on the hub, how its columns are called, and to which size its images are brought.
+
+    revision: the commit of the hub's repository; None for a local folder of the same layout.
+    """
 
     name: str
+    revision: str | None
     image: str
     label: str
     test: str
@@ -85,11 +90,26 @@ class HubImages:
 
 
 HUB = {
-    "fashion-mnist": HubImages("zalando-datasets/fashion_mnist", "image", "label", "test", 28, True, "MIT"),
-    "cifar-10": HubImages("uoft-cs/cifar10", "img", "label", "test", 32, True, "see hub page"),
-    "cifar-100": HubImages("uoft-cs/cifar100", "img", "fine_label", "test", 32, True, "see hub page"),
-    "tiny-imagenet": HubImages("zh-plus/tiny-imagenet", "image", "label", "valid", 64, True, "see hub page"),
-    "imagenet-1k": HubImages("ILSVRC/imagenet-1k", "image", "label", "validation", 64, True, "see hub page"),
+    "fashion-mnist": HubImages(
+        *("zalando-datasets/fashion_mnist", "531be5e2ccc9dba0c201ad3ae567a4f3d16ecdd2"),
+        *("image", "label", "test", 28, True, "MIT"),
+    ),
+    "cifar-10": HubImages(
+        *("uoft-cs/cifar10", "0b2714987fa478483af9968de7c934580d0bb9a2"),
+        *("img", "label", "test", 32, True, "see hub page"),
+    ),
+    "cifar-100": HubImages(
+        *("uoft-cs/cifar100", "aadb3af77e9048adbea6b47c21a81e47dd092ae5"),
+        *("img", "fine_label", "test", 32, True, "see hub page"),
+    ),
+    "tiny-imagenet": HubImages(
+        *("zh-plus/tiny-imagenet", "5a77092c28e51558c5586e9c5eb71a7e17a5e43f"),
+        *("image", "label", "valid", 64, True, "see hub page"),
+    ),
+    "imagenet-1k": HubImages(
+        *("ILSVRC/imagenet-1k", "49e2ee26f3810fb5a7536bbf732a7b07389a47b5"),
+        *("image", "label", "validation", 64, True, "see hub page"),
+    ),
 }
 DATASETS = ("digits", *HUB)
 
@@ -106,7 +126,7 @@ def load(dataset: str) -> ImageSet:
 
 def from_hub(place: HubImages) -> ImageSet:
     """Training and test images of a hub data set, or of a local folder of the same layout, in memory."""
-    found = load_dataset(place.name)
+    found = load_dataset(place.name, revision=place.revision)
     train, labels = pixels(found["train"], place)
     test, test_labels = pixels(found[place.test], place)
     return ImageSet(
@@ -117,7 +137,7 @@ def from_hub(place: HubImages) -> ImageSet:
         *channel_statistics(train),
         classes=int(labels.max()) + 1,
         mirror=place.mirror,
-        origin=f"hub dataset {place.name}",
+        origin=f"{place.name}@{revision_of(found['train'], place.revision)}",
         licence=place.licence,
     )
 

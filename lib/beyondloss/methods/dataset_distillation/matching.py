@@ -12,6 +12,7 @@ from beyondloss.methods.dataset_distillation.distillation import Task
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Weights, repeated
 
 MOMENTUM = 0.5  # of the image updates, as in the published code of DC, DSA, DM and MTT
+EXPERT_LR = 0.1  # of MTT's experts, and where its students' learned rate starts
 
 
 def dc(task: Task) -> Iterator[Tensor]:
@@ -165,7 +166,8 @@ def mtt(task: Task) -> Iterator[Tensor]:
     """Match training trajectories: a student on distilled images must arrive where an expert does."""
     trajectories = expert_trajectories(task)
     images = task.start().requires_grad_()
-    log_lr = torch.full((len(task.seeds),), -3.0, device=task.device, requires_grad=True)  # of the students
+    start = torch.full((len(task.seeds),), EXPERT_LR, device=task.device)
+    log_lr = start.log().requires_grad_()  # of the students
     optimizer = torch.optim.SGD(
         [{"params": [images], "lr": task.setting.lr}, {"params": [log_lr], "lr": 0.01}], momentum=MOMENTUM
     )
@@ -190,7 +192,7 @@ def expert_trajectories(task: Task) -> Weights:
     for step in range(1, setting.checkpoints * setting.stride + 1):
         views = view_of(siamese_of(task), task.drawn(max(1, 64 // classes)))
         flat, labels = (part.repeat_interleave(setting.experts, 0) for part in labelled(task, views))
-        weights = tuple(p.detach() for p in descended(task.network, weights, flat, labels, 0.1))
+        weights = tuple(p.detach() for p in descended(task.network, weights, flat, labels, EXPERT_LR))
         if step % setting.stride == 0:
             found.append(weights)
     return tuple(torch.stack([part.detach() for part in parts]) for parts in zip(*found, strict=True))

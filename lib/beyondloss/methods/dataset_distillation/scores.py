@@ -58,9 +58,9 @@ def swap_weight(first: tuple[float, float], second: tuple[float, float]) -> floa
     return worse / (worse + better)
 
 
-def score_of_mean(exponents: Float[np.ndarray, " seed"]) -> float:
-    """The score of the mean exponent: free of the bias of `jensen_bias`."""
-    return float(normalised(float(np.mean(exponents))))
+def slope_in_weight(hlr: Number, ior: Number, weight: Number = 0.5) -> Number:
+    """d LRS / d weight: how much of the score is the weight's (eq. dd-weight)."""
+    return np.exp(weight * ior - (1 - weight) * hlr) / SPAN * (ior + hlr)
 
 
 def jensen_bias(exponent: float, variance: float) -> float:

@@ -35,26 +35,35 @@ METHODS = {
     "noise": Entry(distillation.noise),
     "herding": Entry(distillation.herding),
     "k-center": Entry(distillation.k_center),
-    "DC": Entry(matching.dc, grid=(0.03, 0.3, 3.0)),
-    "DSA": Entry(matching.dsa, augmented=True, grid=(0.03, 0.3, 3.0)),
-    "DM": Entry(matching.dm, augmented=True, grid=(0.3, 3.0, 30.0), iterations=300),
-    "MTT": Entry(matching.mtt, augmented=True, grid=(3.0, 30.0, 300.0), iterations=100),
-    "decoupled": Entry(matching.decoupled, "soft", augmented=True, grid=(0.03, 0.1, 0.3), iterations=200),
+    "DC": Entry(matching.dc, grid=(0.0003, 0.003, 0.03, 0.3, 3.0, 30.0)),
+    "DSA": Entry(matching.dsa, augmented=True, grid=(0.0003, 0.003, 0.03, 0.3, 3.0, 30.0)),
+    "DM": Entry(matching.dm, augmented=True, grid=(0.003, 0.03, 0.3, 3.0, 30.0, 300.0), iterations=300),
+    "MTT": Entry(matching.mtt, augmented=True, grid=(0.03, 0.3, 3.0, 30.0, 300.0, 3000.0), iterations=100),
+    "decoupled": Entry(
+        matching.decoupled, "soft", augmented=True, grid=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0), iterations=200
+    ),
 }
 OPTIMISED = ("DC", "DSA", "DM", "MTT", "decoupled")
 MATCHED = ("DC", "DSA", "DM", "MTT")
 REAL = ("random", "herding", "k-center")
 
-TUNED_AT = (1, 10)
+TUNED_AT = (1, 10, 50)
 TUNED = {  # (method, images a class) -> image learning rate, as the experiment `tuning` chose it
     ("DC", 1): 0.3,
     ("DC", 10): 0.3,
+    ("DC", 50): 0.0003,
     ("DSA", 1): 0.03,
     ("DSA", 10): 0.3,
+    ("DSA", 50): 0.0003,
     ("DM", 1): 0.3,
     ("DM", 10): 3.0,
-    ("MTT", 1): 300.0,
+    ("DM", 50): 0.03,
+    ("MTT", 1): 30.0,
+    ("MTT", 10): 0.3,
+    ("MTT", 50): 0.3,
     ("decoupled", 1): 0.1,
+    ("decoupled", 10): 1.0,
+    ("decoupled", 50): 0.1,
 }
 
 

@@ -89,6 +89,66 @@ def mean_corners(table: pd.DataFrame) -> pd.DataFrame:
     return mean.rename(columns=lambda corner: corner.replace(", augmented", "+aug"))
 
 
+def best_of(rows: pd.DataFrame, corner: str) -> str:
+    """The picked or made set of the greatest mean accuracy in a corner: on test images, so with its luck."""
+    accuracy = claims.by_method(rows, corner)
+    return str(accuracy[claims.present(accuracy, claims.PICKED)].mean().idxmax())
+
+
+def by_size(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Random images against the best set of every number of images a class and corner; one row a size and corner.
+
+    `images`: the best set less random images in the same corner; `recipe`: random images in the richest corner less
+    the best set in this one, as claims 6.1a, b, e and f have it.
+    """
+    lines = []
+    for size, rows in in_sizes(tables):
+        full = claims.accuracy_of(rows, "random", CORNERS[-1])
+        for corner in CORNERS:
+            random, best = claims.accuracy_of(rows, "random", corner), best_of(rows, corner)
+            reached = claims.accuracy_of(rows, best, corner)
+            line = {"images a class": size, "recipe": corner, "best set": best, "accuracy": reached.mean()}
+            lines.append(
+                line | {"random": random.mean(), "images": reached - random, "against": full - reached}
+            )
+    return pd.DataFrame(lines)
+
+
+def in_sizes(tables: list[pd.DataFrame]) -> list[tuple[int, pd.DataFrame]]:
+    """The points of each number of images a class, in order of it."""
+    return sorted(
+        (int(size), rows) for table in tables if len(table) for size, rows in table.groupby("per_class")
+    )
+
+
+def by_size_text(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """`by_size` with intervals over seeds, for reading."""
+    found = by_size(tables)
+    if found.empty:
+        return found
+    text = found[["images a class", "recipe", "best set"]].copy()
+    text["its accuracy"], text["random images"] = found["accuracy"].round(3), found["random"].round(3)
+    text["best - random, same recipe"] = [signed(values) for values in found["images"]]
+    text["random, soft, augmented - best"] = [signed(values) for values in found["against"]]
+    return text
+
+
+def signed(values: pd.Series) -> str:
+    effect = paired_interval(values)
+    return f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]"
+
+
+def by_size_long(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Accuracy of random images and of the best set, one row a seed, for figures."""
+    lines = []
+    for size, rows in in_sizes(tables):
+        for corner in CORNERS:
+            for name, method in (("best set", best_of(rows, corner)), ("random images", "random")):
+                at = {"images a class": size, "recipe": corner, "images": name}
+                lines += [at | {"accuracy": value} for value in claims.accuracy_of(rows, method, corner)]
+    return pd.DataFrame(lines)
+
+
 def waterfall(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """What each step adds to the accuracy of random images with hard labels (chapter 6, eq. dd-waterfall)."""
     rows = claims.at_size(table)
@@ -203,11 +263,17 @@ def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[l
 
 
 def tuned(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean validation accuracy of every learning rate of every method, the chosen one's in column `chosen`."""
+    """Mean validation accuracy of every learning rate of every method, and of the images it starts from.
+
+    `chosen` marks the best rate of a method at a number of images a class, the smallest of those that tie.
+    """
     if table.empty:
         return table
-    mean = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)["validated"].mean()
+    groups = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)
+    mean = groups[["validated", "start"]].mean()
     tried = mean.groupby(["method", "per_class"])["image_lr"].transform("size")
     mean = mean[tried == table["place"].nunique()]  # a grid that was not measured to its end chooses nothing
-    best = mean.groupby(["method", "per_class"])["validated"].transform("max")
-    return mean.assign(chosen=mean["validated"] == best)
+    # of rates that tie the first, smallest one: equal is what differs by less than one validation image
+    equal = mean["validated"].round(6)
+    best = equal.groupby([mean["method"], mean["per_class"]]).idxmax()
+    return mean.assign(chosen=mean.index.isin(best))
