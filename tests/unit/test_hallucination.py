@@ -109,6 +109,7 @@ def test_scores_of_the_class_kernel_are_functions_of_the_cluster_sizes():
         assert scores.eigen_score(gram)[0] == pytest.approx(logs / m)
         assert scores.minority(gram)[0] == pytest.approx(1 - share.max())
         assert scores.cluster_count(gram)[0] == len(sizes)
+        assert scores.eccentricity(gram)[0] == pytest.approx((len(sizes) - 1) ** 0.5, abs=1e-6)
 
 
 def test_eccentricity_grows_with_the_clusters():
