@@ -372,6 +372,28 @@ def test_nearest_windows_name_a_trained_law_for_every_pair_of_edges():
     assert nearest.names[0, -1] == "U[0, 1]" and nearest.names[1, 0] == "t = 0.25"
 
 
+def test_delays_are_told_apart_by_weight_decay():
+    runs = [(0.0, 100, None), (0.3, 100, 800), (0.0, 150, 150), (0.3, 150, None)]
+    rows = [
+        {"weight_decay": decay, "samples": 100, "objective": "label", "seed": seed, "final_held_out": 1.0}
+        | {"memorised_at": memorised, "generalised_at": generalised}
+        for seed, (decay, memorised, generalised) in enumerate(runs)
+    ]
+    told = tables.delays(pd.DataFrame(rows)).set_index("weight_decay")
+    assert told["generalise"].to_dict() == {0.0: 1, 0.3: 1}
+    assert told["longest_delay"].to_dict() == {0.0: 0.0, 0.3: 700.0}
+
+
+def test_best_clocks_take_the_fastest_rate_of_each_law():
+    rows = [
+        {"arm": arm, "k": 3, "lr": lr, "seed": 0, "steps": 10, "steps_to_90": steps}
+        for arm, lr, steps in [("uniform", 0.2, None), ("uniform", 0.8, 6), ("low", 0.2, 4), ("low", 0.8, 7)]
+    ]
+    best = tables.best_clocks(tables.learning_times(pd.DataFrame(rows))).set_index("arm")
+    assert best["lr"].to_dict() == {"low": 0.2, "uniform": 0.8}
+    assert best["steps"].to_dict() == {"low": 4, "uniform": 6}
+
+
 def test_self_checks_tell_right_from_wrong(capsys):
     def said(check, answer):
         check(answer)
@@ -384,4 +406,8 @@ def test_self_checks_tell_right_from_wrong(capsys):
     assert said(exercises.check_stratified, lambda shift, n: (shift + np.arange(n) / n) % 1).startswith(
         "right"
     )
-    assert "not yet" in said(exercises.check_stratified, lambda shift, n: np.full(n, shift))
+    assert "no draw or two" in said(exercises.check_stratified, lambda shift, n: np.full(n, shift))
+    for first in (lambda shift: 0.5, lambda shift: shift):  # one in each part, but not uniform on its own
+        assert "1/12" in said(
+            exercises.check_stratified, lambda shift, n, first=first: (first(shift) + np.arange(n)) / n
+        )

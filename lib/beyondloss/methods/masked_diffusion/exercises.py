@@ -25,7 +25,7 @@ def check_window_mass(answer: Callable[[int, float, float], float], trials: int 
 
 
 def check_stratified(answer: Callable[[float, int], np.ndarray], trials: int = 50) -> None:
-    """Check that `answer(shift, batch)` puts one number into each of `batch` equal parts of [0, 1)."""
+    """Check that `answer(shift, batch)` puts one number into each of `batch` equal parts, each uniform on [0, 1)."""
     generator = np.random.default_rng(0)
     for _ in range(trials):
         shift, batch = float(generator.uniform()), int(generator.integers(1, 33))
@@ -34,4 +34,12 @@ def check_stratified(answer: Callable[[float, int], np.ndarray], trials: int = 5
         if sorted(np.floor(np.asarray(got) * batch).astype(int).tolist()) != list(range(batch)):
             print(f"not yet: with shift {shift:.3f} and batch {batch} some part of [0, 1) has no draw or two")
             return
+    firsts = [np.asarray(answer(shift, 8))[0] for shift in (np.arange(1000) + 0.5) / 1000]
+    mean, variance = np.mean(firsts), np.var(firsts)
+    if abs(mean - 1 / 2) > 0.05 or abs(variance - 1 / 12) > 0.02:
+        print(
+            f"not yet: over all shifts the first of 8 numbers has mean {mean:.3f} and variance {variance:.3f}; "
+            "uniform on [0, 1) it would have 1/2 and 1/12"
+        )
+        return
     print(f"right on {trials} random batches")

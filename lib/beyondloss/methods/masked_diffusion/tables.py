@@ -13,6 +13,7 @@ from beyondloss.methods.masked_diffusion.masking import MaskRate
 
 __all__ = [
     "against_uniform",
+    "best_clocks",
     "clocks",
     "curves",
     "delays",
@@ -63,7 +64,7 @@ def learning_times(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[["arm", "k", "lr", "seed"]].assign(
         steps=censored(table, "steps_to_90"), reached=table["steps_to_90"].notna()
     )
-    laws = pd.concat([law_properties(k).assign(k=k) for k in table["k"].unique()])
+    laws = pd.concat([law_properties(int(k)).assign(k=k) for k in table["k"].unique()])
     return rows.merge(laws, on=["arm", "k"])
 
 
@@ -120,13 +121,20 @@ def clocks(times: pd.DataFrame) -> pd.DataFrame:
     """Law by law at the smallest learning rate: mean steps to 90%, and their product with the signal share."""
     if times.empty:
         return times
-    slow = times[times["lr"] == times["lr"].min()]
-    mean = slow.groupby(["arm", "law", "signal mass", "signal share"], as_index=False)["steps"].mean()
-    return (
-        mean.assign(product=mean["signal share"] * mean["steps"])
-        .sort_values("steps", ignore_index=True)
-        .round(3)
-    )
+    mean = mean_times(times[times["lr"] == times["lr"].min()])
+    return mean.assign(product=mean["signal share"] * mean["steps"]).round(3)
+
+
+def best_clocks(times: pd.DataFrame) -> pd.DataFrame:
+    """Mean steps to 90% of each law at its own best learning rate of the grid (the smallest of equally good ones)."""
+    return times if times.empty else mean_times(times).drop_duplicates("arm", ignore_index=True).round(3)
+
+
+def mean_times(times: pd.DataFrame) -> pd.DataFrame:
+    """Mean steps to 90% over the seeds, a row a law and learning rate, the fastest first."""
+    settings = ["arm", "law", "signal mass", "signal share", "lr"]
+    mean = times.groupby(settings, as_index=False)["steps"].mean()
+    return mean.sort_values(["steps", "arm", "lr"], ignore_index=True)
 
 
 def mass_between(k: int, t0: float, t1: float) -> float:
@@ -184,19 +192,22 @@ def accuracy_band(rows: pd.DataFrame, step: np.ndarray) -> np.ndarray:
 
 
 def delays(table: pd.DataFrame) -> pd.DataFrame:
-    """Without weight decay: how many seeds memorise and generalise, and the median steps of those that do."""
+    """How many seeds memorise and generalise, the median steps of those that do, the longest time between the two."""
     if table.empty:
         return table
-    rows = table[table["weight_decay"] == 0]
-    groups = rows.groupby(["samples", "objective"], sort=False)
-    return groups.agg(
+    steps = table[["memorised_at", "generalised_at"]].apply(pd.to_numeric)
+    rows = table.assign(**steps, delay=steps["generalised_at"] - steps["memorised_at"])
+    groups = rows.groupby(["weight_decay", "samples", "objective"], sort=False)
+    wide = groups.agg(
         seeds=("seed", "size"),
-        memorised=("memorised_at", "count"),
-        at_step=("memorised_at", "median"),
-        generalised=("generalised_at", "count"),
-        at_step_=("generalised_at", "median"),
+        memorise=("memorised_at", "count"),
+        memorised_at=("memorised_at", "median"),
+        generalise=("generalised_at", "count"),
+        generalised_at=("generalised_at", "median"),
+        longest_delay=("delay", "max"),
         held_out=("final_held_out", "mean"),
-    ).reset_index()
+    )
+    return wide.reset_index().sort_values(["weight_decay", "samples"], kind="stable", ignore_index=True)
 
 
 def gains_over_label(table: pd.DataFrame) -> pd.DataFrame:
