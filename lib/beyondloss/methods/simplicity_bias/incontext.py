@@ -181,10 +181,20 @@ def normalised(copies: Float[np.ndarray, " prompt"]) -> Float[np.ndarray, " prom
 
 
 def proxy_losses(point: InContextPoint, prompts: Prompts, seed: int) -> Float[np.ndarray, " prompt"]:
-    """Squared residual over squared label after a short pass of gradient descent from the same heads."""
+    """Squared residual over squared label after a short pass from the same heads, in batches where training has them.
+
+    Every example is drawn evenly, whatever the point's data.
+    """
     pool = as_pool([prompts], np.ones((1, point.prompts)))
+
+    def gradient(matrix, step):
+        if not point.batch:
+            return pool.gradient(matrix)
+        index = np.random.default_rng([4, seed, step]).integers(point.prompts, size=(1, point.batch))
+        return pool.rows(index).gradient(matrix)
+
     heads = small_heads(len(point.spectrum), point.heads, point.start, [seed])
-    last = train(heads, lambda matrix, step: pool.gradient(matrix), point.lr, 0.0, point.proxy_steps)[-1]
+    last = train(heads, gradient, point.lr, 0.0, point.proxy_steps)[-1]
     return (pool.residual(last)[0] / pool.label[0]) ** 2
 
 
