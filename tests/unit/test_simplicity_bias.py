@@ -50,13 +50,23 @@ def test_learning_times_are_those_of_the_solved_equation():
 
 @pytest.mark.parametrize("noise", [0.0, 0.7])
 def test_population_loss_and_second_moment_by_monte_carlo(noise):
-    task, generator = theory.InContext((0.6, 0.4), 8, noise), np.random.default_rng(0)
-    drawn = attention.draw_prompts(task, 60_000, generator)
-    moments = (drawn.beta[:, :, None] * drawn.beta[:, None]).mean(0)
-    assert moments == pytest.approx(np.diag(task.second_moment), abs=0.01)
+    task, generator = theory.InContext((0.6, 0.4), 4, noise), np.random.default_rng(0)
+    drawn, lam, n = attention.draw_prompts(task, 100_000, generator), task.eigenvalues, task.context
+    moments = drawn.beta[:, :, None] * drawn.beta[:, None]
+    assert standard_errors(moments, np.diag(task.second_moment)) < 4
+    lacking = (lam * lam.sum() / n, lam**2 / n, *([noise**2 * lam / n] if noise else []))
+    for part in lacking:  # each term in 1 / N is seen
+        assert standard_errors(moments, np.diag(task.second_moment - part)) > 8
     matrix = np.array([[0.9, 0.2], [-0.3, 0.5]])
     clean = np.einsum("pd,de,pe->p", drawn.beta, matrix, drawn.query) - drawn.label
-    assert (clean**2).mean() / 2 == pytest.approx(theory.population_loss(task, matrix), rel=0.03)
+    assert standard_errors(clean**2 / 2, theory.population_loss(task, matrix)) < 4
+    each = clean[:, None, None] * drawn.beta[:, :, None] * drawn.query[:, None]
+    assert standard_errors(each, theory.population_gradient(task, matrix)) < 4
+
+
+def standard_errors(values, expected) -> float:
+    """Largest deviation of the mean over the first axis from what is expected, in standard errors."""
+    return np.abs((values.mean(0) - expected) / (values.std(0) / np.sqrt(len(values)))).max()
 
 
 def test_population_gradient_is_the_derivative_and_vanishes_at_the_optimum():
@@ -93,11 +103,27 @@ def test_upsampling_divides_the_ratio_exactly_and_sam_does_not_speed_up(rho):
 
 
 def test_the_delay_is_first_order_and_has_a_counter_example():
-    for spectrum, falls in (((0.5, 0.3, 0.2), True), ((0.45, 0.45, 0.1), False)):
+    cases = {(0.5, 0.3, 0.2): True, (0.45, 0.45, 0.1): False, (0.48, 0.42, 0.1): False, (0.4, 0.4, 0.2): True}
+    for spectrum, falls in cases.items():
         task = theory.InContext(spectrum)
         plain, sharp = (theory.flow(task, 0.003, rho).learned for rho in (0.0, 6e-5))
         assert (sharp / plain - 1) / 0.02 == pytest.approx(theory.relative_delay(task), rel=0.04)
         assert (sharp[-1] / sharp[0] < plain[-1] / plain[0]) == falls
+
+
+@pytest.mark.parametrize("rho", [0.3, 0.515])
+def test_below_its_bound_sam_loses_no_direction(rho):
+    assert rho < np.sqrt(3) * 0.3
+    assert np.isfinite(theory.flow(THREE, 0.3, rho, share=0.9).learned).all()
+
+
+def test_above_its_bound_a_direction_left_alone_stays_below_the_barrier():
+    """Theorem sb-lost: rho lies between sqrt(3) s0 and s0 / u_1, and it is the slowest direction that is lost."""
+    slow = theory.InContext((0.48, 0.42, 0.04))
+    assert np.sqrt(3) * 0.03 < 0.06 < theory.largest_rho(slow, 0.03)
+    solved = theory.flow(slow, 0.03, 0.06)
+    assert np.isfinite(solved.learned).tolist() == [True, True, False]
+    assert solved.factors[2].max() < 0.06 / np.sqrt(3)
 
 
 def test_equivalent_upsampling_starts_at_one_and_grows():
@@ -190,6 +216,21 @@ def test_doubled_examples_are_as_many_as_asked(data, count):
     copies = incontext.copies_of(point, prompts, 0)
     assert copies.mean() == pytest.approx(1)
     assert (copies == copies.max()).sum() == count
+
+
+@pytest.mark.parametrize("batch, cost", [(8, 5 * 8), (0, 5 * 24)])
+def test_a_proxy_pass_costs_batches_where_training_does(monkeypatch, batch, cost):
+    point, gradients = replace(POOL, batch=batch), []
+    prompts = attention.draw_prompts(point.task, 24, np.random.default_rng(0), True)
+    whole = incontext.Pool.gradient
+
+    def counted(pool, matrix):
+        gradients.append(pool.label.size)
+        return whole(pool, matrix)
+
+    monkeypatch.setattr(incontext.Pool, "gradient", counted)
+    assert incontext.proxy_losses(point, prompts, 0).shape == (24,)
+    assert sum(gradients) == cost
 
 
 def test_divergence_is_told_and_does_not_raise():

@@ -106,7 +106,7 @@ class Heads:
 
     @property
     def imbalance(self) -> Float[np.ndarray, " seed"]:
-        """Largest difference of v^2, |k|^2 and |q|^2 in a head, which the flow conserves (theorem sb-balance)."""
+        """Largest difference of v^2, |k|^2 and |q|^2 in a head, which gradient flow conserves (theorem sb-balance)."""
         sizes = np.stack([self.v**2, (self.k**2).sum(-1), (self.q**2).sum(-1)])
         return (sizes.max(0) - sizes.min(0)).max(-1)
 

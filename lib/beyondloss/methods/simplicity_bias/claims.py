@@ -103,14 +103,14 @@ def language_model_gain(table: pd.DataFrame) -> Effect:
 CLAIMS = (
     Claim(
         "2.1a",
-        "In linear self-attention SAM has less simplicity bias than gradient descent: at equal small heads its slowest "
-        "direction is faster relative to its fastest.",
+        "In linear self-attention SAM brings the speeds together: at equal small heads its slowest direction is faster "
+        "relative to its fastest than gradient descent's.",
         "Proved for every rho below s / u_1, to all orders in rho.",
         by="proof",
     ),
     Claim(
         "2.1b",
-        "So it is from small random heads: the learning times lie closer together under SAM.",
+        "From small random heads the learning times lie closer together under SAM, as a ratio.",
         "log(t_last / t_first), gradient descent minus SAM at rho = 0.2 (heads of size 0.4), population gradient, 16 "
         "seeds; the interval lies above 0.",
         "population",

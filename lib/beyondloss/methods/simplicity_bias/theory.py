@@ -121,7 +121,7 @@ def climbed(
 
 @dataclass(frozen=True)
 class Flow:
-    """Factors s [direction, time] of aligned heads, and when each direction passed `share` (infinite if never)."""
+    """Factors s [direction, time] of aligned heads, and when each passed `share` (infinite: not by the end)."""
 
     times: Float[np.ndarray, " time"]
     factors: Float[np.ndarray, "direction time"]
@@ -185,7 +185,7 @@ def largest_rho(task: InContext, factor: float) -> float:
 
 
 def relative_delay(task: InContext) -> Spectrum:
-    """delta_d in t_d(rho) / t_d(0) = 1 + delta_d rho / s0 + ...: the mean of u_d (chapter 2, eq. sb-delay)."""
+    """delta_d in t_d(rho) / t_d(0) = 1 + delta_d rho / s0 + ...: a mean of u_d (chapter 2, eq. sb-delay)."""
     lam = task.eigenvalues
 
     def share_of_gradient(d: int, z: float) -> float:
