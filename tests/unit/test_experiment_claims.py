@@ -102,3 +102,8 @@ def test_verdicts_come_from_the_store_and_compute_nothing(own_store):
     sweep(CHAPTER.preset("smoke")["toy"], workers=1, progress=False)
     first, second, _ = verdicts(CHAPTER, "smoke")
     assert (first.verdict, first.seeds, second.verdict) == ("held", 6, "not run at this scale")
+
+
+def test_an_effect_in_words_is_its_value_and_interval():
+    assert f"{Effect(0.0123, -0.003, 0.0271, 8):+.3f}" == "+0.012 [-0.003, +0.027]"
+    assert f"{Effect(1, -math.inf, math.inf, 1):.1f}" == "1.0 [-inf, inf]"

@@ -25,6 +25,10 @@ class Effect:
     seeds: int
     unit: str = ""
 
+    def __format__(self, spec: str) -> str:
+        """Value and interval, each number as `spec` says: f"{effect:+.3f}" is "+0.012 [-0.003, +0.027]"."""
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
 
 @dataclass(frozen=True)
 class Claim:

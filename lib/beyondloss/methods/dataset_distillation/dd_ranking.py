@@ -48,8 +48,8 @@ class Report:
             (f"LRS, weight {self.weight:g}", self.lrs, f"{self.neutral_lrs:.3f}: random images"),
             ("ARS", self.ars, f"{self.neutral_ars:.3f}: random images"),
         ]
-        rows += [(f"accuracy, {name}", self.accuracy[name], written(self.random[name])) for name in CORNERS]
-        return [(name, written(effect), against) for name, effect, against in rows]
+        rows += [(f"accuracy, {name}", self.accuracy[name], f"{self.random[name]:.3f}") for name in CORNERS]
+        return [(name, f"{effect:.3f}", against) for name, effect, against in rows]
 
     def __repr__(self) -> str:
         rows = [("", "this set", "to compare"), *self.table()]
@@ -59,10 +59,6 @@ class Report:
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in self.table())
         return f"<table><tr><th>measure</th><th>this set</th><th>to compare</th></tr>{rows}</table>"
-
-
-def written(effect: Effect) -> str:
-    return f"{effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}]"
 
 
 def evaluate(

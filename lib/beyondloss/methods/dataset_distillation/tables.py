@@ -134,8 +134,7 @@ def by_size_text(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def signed(values: pd.Series) -> str:
-    effect = paired_interval(values)
-    return f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]"
+    return f"{paired_interval(values):+.3f}"
 
 
 def by_size_long(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -82,9 +82,13 @@ def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
         effect = paired_interval(
             accuracy[arm] - accuracy[f"{ARMS[arm][0].replace('sam', 'adamw')}, random x2"]
         )
-        over = f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]"
         rows.append(
-            {"arm": arm, "accuracy": round(group["accuracy"].mean(), 3), **by_task, "over random x2": over}
+            {
+                "arm": arm,
+                "accuracy": round(group["accuracy"].mean(), 3),
+                **by_task,
+                "over random x2": f"{effect:+.3f}",
+            }
         )
     return pd.DataFrame(rows)
 
