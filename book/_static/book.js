@@ -114,11 +114,12 @@
   function stayAtAddress() {
     const named = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!named) return;
-    const stay = new ResizeObserver(() => named.scrollIntoView({ behavior: "instant" }));
-    const letGo = () => stay.disconnect();
+    let quiet;
+    const letGo = () => { stay.disconnect(); clearTimeout(quiet); };
+    const wait = () => { clearTimeout(quiet); quiet = setTimeout(letGo, 10000); };  // from the last move on
+    const stay = new ResizeObserver(() => { named.scrollIntoView({ behavior: "instant" }); wait(); });
     stay.observe(document.body);
     ["wheel", "touchstart", "keydown", "pointerdown"].forEach((act) => addEventListener(act, letGo, { once: true, passive: true }));
-    setTimeout(letGo, 10000);
   }
 
   // ---- start -----------------------------------------------------------------------------------------------------

@@ -296,8 +296,8 @@ def test_a_setting_can_be_linked(chapter, visit):
         explorer.scroll_into_view_if_needed()
         slider = explorer.locator("input[type=range]").first
         slider.press("End" if slider.input_value() != slider.get_attribute("max") else "Home")
+        seen.page.wait_for_function("location.search !== ''")  # written after the page shows the value
         name, value = slider.get_attribute("name"), slider.get_attribute("aria-valuetext")
-        seen.page.wait_for_function("location.search !== ''")
         shared = seen.page.url
     assert f"{name}=" in shared
     with visit(shared.split("/", 3)[3]) as seen:
