@@ -132,10 +132,12 @@ def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
     for optimizer, group in table.groupby("optimizer", sort=False):
         falls = against(group, "test_loss", ["data"], {"data": "random x2"}, sign=-1).set_index("data")
         for data, runs in group.groupby("data", sort=False):
-            means = runs[["exact_match_before", "exact_match", "test_loss"]].mean().round(3)
+            mean = runs[["exact_match_before", "exact_match", "test_loss"]].mean()
             fall = "{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**falls.loc[data])
-            rows.append({"optimizer": optimizer, "data": data, **means, "below random x2": fall})
-    return pd.DataFrame(rows)
+            row = {"before": f"{mean['exact_match_before']:.3f}", "exact match": f"{mean['exact_match']:.3f}"}
+            row |= {"loss": f"{mean['test_loss']:.1f}", "below random x2": fall}
+            rows.append({"arm": f"{optimizer}, {data}"} | row)
+    return pd.DataFrame(rows).set_index("arm")
 
 
 TIMES = np.geomspace(1, 20_000, 60)
