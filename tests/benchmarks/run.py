@@ -210,6 +210,15 @@ def processor() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "CPU")
 
 
+def keep(path: Path, measured_on: dict, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
+    """Write what was measured beside what other devices measured, in place of what this one did before."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    others = [found for found in known if found["machine"]["device"] != measured_on["device"]]
+    found = {"machine": measured_on, "rows": [asdict(row) for row in rows], "notes": list(notes)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([*others, found], indent=1) + "\n", encoding="utf-8")
+
+
 def table(rows: Sequence[Row]) -> str:
     lines, task = [f"{'':28}{'steps/s':>9}{'quartiles':>19}{'first is faster by (95%)':>27}"], None
     for row in rows:
@@ -234,9 +243,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     rows = measure(arguments.rounds)
     print(table(rows))
-    content = {"machine": machine(arguments.threads), "rows": [asdict(row) for row in rows]}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+    keep(RESULTS, machine(arguments.threads), rows)
 
 
 if __name__ == "__main__":

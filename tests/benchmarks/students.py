@@ -7,10 +7,8 @@ says what the work costs, the wall's what a reader waits.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -22,11 +20,12 @@ from beyondloss.methods.dataset_distillation.augmentation import Affine
 from beyondloss.methods.dataset_distillation.images import digits, split
 from beyondloss.methods.dataset_distillation.networks import ConvNet
 from beyondloss.methods.dataset_distillation.students import Recipe, accuracy, sgd_step, train_students
-from run import Row, machine, summary, table
+from run import DEVICE, Row, keep, machine, now, summary, table
 
 RESULTS = Path(__file__).resolve().parents[2] / "data" / "results" / "students.json"
 STUDENTS, LR, STEPS = 36, 0.03, 200
-CLOCKS = {"wall time": time.perf_counter, "processor time": time.process_time}
+# a GPU's work is on no clock of the processor
+CLOCKS = {"wall time": now} | ({} if DEVICE == "cuda" else {"processor time": time.process_time})
 NETWORK = ConvNet(channels=1, size=8, classes=10)
 Step = Callable[[], None]
 
@@ -42,7 +41,7 @@ def plain(weights: tuple[Tensor, ...], member: int) -> nn.Module:
     with torch.no_grad():
         for own, part in zip(network.parameters(), weights, strict=True):
             own.copy_(part[member])
-    return network
+    return network.to(DEVICE)
 
 
 def sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
@@ -53,9 +52,10 @@ def sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 def batched(images: Tensor, labels: Tensor, recipe: Recipe) -> Step:
     """All students in one call: the chapter's own training, one step of it."""
-    state = {"weights": list(NETWORK.initial(range(STUDENTS)))}
+    state = {"weights": list(NETWORK.initial(range(STUDENTS), DEVICE))}
     velocity = tuple(torch.zeros_like(part) for part in state["weights"])
-    lr, all_images = torch.full((STUDENTS,), LR), images.expand(STUDENTS, *images.shape)
+    lr = torch.full((STUDENTS,), LR, device=DEVICE)
+    all_images = images.expand(STUDENTS, *images.shape)
     wanted = F.one_hot(labels, NETWORK.classes).float().expand(STUDENTS, -1, -1)
 
     def step() -> None:
@@ -84,7 +84,7 @@ def in_turn(images: Tensor, labels: Tensor, recipe: Recipe) -> Step:
 
 def with_loader(images: Tensor, labels: Tensor, recipe: Recipe) -> Step:
     """One after another as the package's loop does it: an epoch of a loader a step, loss and accuracies read out."""
-    weights, data = NETWORK.initial(range(STUDENTS)), TensorDataset(images, labels)
+    weights, data = NETWORK.initial(range(STUDENTS)), TensorDataset(images.cpu(), labels.cpu())
     students = [plain(weights, member) for member in range(STUDENTS)]
     optimizers = [sgd(student, recipe) for student in students]
     loader = DataLoader(
@@ -94,6 +94,7 @@ def with_loader(images: Tensor, labels: Tensor, recipe: Recipe) -> Step:
     def step() -> None:
         for student, optimizer in zip(students, optimizers, strict=True):
             for batch, wanted in loader:
+                batch, wanted = batch.to(DEVICE), wanted.to(DEVICE)
                 logits = student(batch)
                 loss = F.cross_entropy(logits, wanted)
                 loss.item()
@@ -151,9 +152,9 @@ def accuracies(images: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor
 
 def measure(per_class: int, threads: list[int], rounds: int) -> tuple[list[Row], str]:
     """Rows for every number of threads and both clocks, and what the students of both ways reach."""
-    parts = split(digits(), [0], validation=30)
+    parts = split(digits(), [0], validation=30, device=DEVICE)
     images = parts.by_class[0, :, :per_class].flatten(0, 1)
-    labels = torch.arange(10).repeat_interleave(per_class)
+    labels = torch.arange(10, device=DEVICE).repeat_interleave(per_class)
     recipe = Recipe(steps=STEPS, batch=256, affine=Affine())
     rows: list[Row] = []
     for count in threads:
@@ -163,7 +164,9 @@ def measure(per_class: int, threads: list[int], rounds: int) -> tuple[list[Row],
             "one after another": in_turn(images, labels, recipe),
             "with the package's loop": with_loader(images, labels, recipe),
         }
-        task = f"{STUDENTS} students of {len(images)} digits, {count} {'thread' if count == 1 else 'threads'}"
+        task = f"{STUDENTS} students of {len(images)} digits"
+        if DEVICE == "cpu":
+            task += f", {count} {'thread' if count == 1 else 'threads'}"
         for clock, speeds in both_clocks(ways, rounds).items():
             rows += summary(f"{task}, {clock}", speeds)
     return rows, accuracies(images, labels, parts.test[0], parts.test_labels[0], recipe)
@@ -178,11 +181,8 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = [measure(size, arguments.threads, arguments.rounds) for size in (1, 10)]
     rows, notes = [row for found, _ in measured for row in found], [note for _, note in measured]
-    notes.append("On a GPU: not measured.")
     print(table(rows), *notes, sep="\n")
-    threads = " and ".join(map(str, arguments.threads))
-    content = {"machine": machine(threads), "rows": [asdict(row) for row in rows], "notes": notes}
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+    keep(RESULTS, machine(" and ".join(map(str, arguments.threads))), rows, notes)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Chapter 6: theory and scores against independent computations, students against plain torch, methods, claims."""
 
+import gzip
 import math
 import re
 import tomllib
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+from beyondloss.data.idx import read_idx
 from beyondloss.experiment import MissingPoints, paths, table
 from beyondloss.experiment.engines import Job, _check
 from beyondloss.methods import dataset_distillation as dd
@@ -28,6 +30,7 @@ from beyondloss.methods.dataset_distillation import (
     matching,
     networks,
     ranking,
+    rates,
     scores,
     settings,
     students,
@@ -318,15 +321,40 @@ def test_points_run_agree_alone_and_beside_and_name_no_metric_like_a_field():
     _check(Job(tuning.run_tuning, (tuning.TuningPoint(method="DM", seed=100),), ""), tuned)
 
 
-def test_the_tuned_learning_rates_are_those_of_the_stored_table():
+@pytest.mark.parametrize(
+    ("experiment", "dataset"), [("tuning", "digits"), ("fashion_tuning", "fashion-mnist")]
+)
+def test_the_tuned_learning_rates_are_those_of_the_stored_table(experiment, dataset):
     """The written procedure: greatest mean validation accuracy; nothing typed that the table does not say."""
-    found = table(dd.CHAPTER.preset("quick")["tuning"])
+    found = table(dd.CHAPTER.preset("quick")[experiment])
     if found.empty:
         pytest.skip("no checkout of the book, or nothing published")
-    chosen = tables.tuned(found).query("chosen")
-    by_table = {(row.method, row.per_class): row.image_lr for row in chosen.itertuples()}
-    assert by_table == settings.TUNED
+    by_table = {}
+    for row in tables.tuned(found).query("chosen").itertuples():
+        by_table.setdefault(row.method, {})[row.per_class] = row.image_lr
+    assert by_table == rates.TUNED[dataset]
     assert found["seed"].min() >= 100
+
+
+def test_a_rate_comes_from_the_set_itself_or_from_the_nearest_one():
+    assert rates.tuned("digits", "DM", 1) == rates.TUNED["digits"]["DM"][1]
+    assert rates.tuned("digits", "DM", 20) == rates.TUNED["digits"]["DM"][10]
+    assert rates.tuned("imagenet-1k", "DM", 1) == rates.TUNED[rates.NEAREST]["DM"][1]
+    assert rates.tuned("digits", "herding", 1) == 1
+
+
+def test_a_gpu_s_convolution_is_that_of_a_cpu_to_second_derivatives():
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((3, 8, 6, 6), (4, 5, 2, 3, 3), (4, 5))  # four members of two channels
+    parts = [torch.randn(s, generator=generator, dtype=torch.double).requires_grad_() for s in shapes]
+    ways = [networks.convolved(*parts), networks.convolved_by_products(*parts)]
+    assert torch.allclose(*ways, atol=1e-12)
+    firsts = [torch.autograd.grad(way.sin().sum(), parts, create_graph=True) for way in ways]
+    seconds = [torch.autograd.grad(sum(f.square().sum() for f in first), parts) for first in firsts]
+    for one, other in zip(*firsts, strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
+    for one, other in zip(*seconds, strict=True):
+        assert torch.allclose(one, other, atol=1e-9)
 
 
 # Sets of the hub and of files -------------------------------------------------------------------------------------
@@ -354,6 +382,49 @@ def tiny_cifar(tmp_path, monkeypatch):
     yield
     images.load.cache_clear()
     evaluation.Bench.of.cache_clear()
+
+
+def write_idx(path, array):
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+
+
+@pytest.fixture
+def tiny_fashion(tmp_path, monkeypatch):
+    """A folder in the layout of Debian's package, with random pictures of 28 by 28 pixels."""
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 80), ("t10k", 20)):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", generator.integers(0, 256, (count, 28, 28)))
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(count) % 10)
+    monkeypatch.setattr(images, "FASHION_FOLDER", tmp_path)
+    images.load.cache_clear()
+    evaluation.Bench.of.cache_clear()
+    yield tmp_path
+    images.load.cache_clear()
+    evaluation.Bench.of.cache_clear()
+
+
+def test_fashion_mnist_is_read_from_idx_files_and_goes_through_the_whole_path(tiny_fashion):
+    found = images.load("fashion-mnist")
+    assert found.train.shape == (80, 1, 28, 28) and found.train.dtype == torch.uint8 and found.mirror
+    assert found.train_labels.tolist() == [i % 10 for i in range(80)] and len(found.test) == 20
+    settings_ = QUICK | {"dataset": "fashion-mnist", "depth": 3, "validation": 2, "most": 5, "device": "auto"}
+    measured = ranking.run_ranking([ranking.RankingPoint(method="DSA", seed=s, **settings_) for s in (0, 1)])
+    assert all(0 <= found["soft, augmented"] <= 1 and found["pictures"] == [] for found in measured)
+    tuned = tuning.run_tuning([tuning.TuningPoint(method="decoupled", place=1, seed=0, **settings_)])
+    assert tuned[0]["image_lr"] == settings.METHODS["decoupled"].grid[1]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", bytes([0, 0, 8, 3]), bytes([0, 0, 8, 1, 0, 0, 0, 9, 1])])
+def test_a_damaged_idx_file_is_named(tmp_path, content):
+    (tmp_path / "bad").write_bytes(content)
+    with pytest.raises(ValueError, match="^bad is no IDX file, or not a whole one"):
+        read_idx(tmp_path / "bad")
+    with pytest.raises(ValueError, match="^lost is no IDX file"):
+        read_idx(tmp_path / "lost")
+    (tmp_path / "floats").write_bytes(bytes([0, 0, 13, 1, 0, 0, 0, 4, 0, 0, 0, 0]))
+    with pytest.raises(ValueError, match="holds numbers of type 0x0d"):
+        read_idx(tmp_path / "floats")
 
 
 def test_sets_of_the_hub_are_asked_for_at_the_commit_that_the_manifest_names(monkeypatch):

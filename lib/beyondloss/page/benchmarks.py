@@ -20,8 +20,12 @@ def _table(file: str) -> str:
     path = root() / "data" / "results" / file
     if not path.exists():
         return "*Not measured yet: see tests/benchmarks.*"
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    machine = measured["machine"]
+    devices = json.loads(path.read_text(encoding="utf-8"))
+    return "\n\n".join("\n".join(_measured(**found)) for found in devices)
+
+
+def _measured(machine: dict, rows: list[dict], notes: list[str]) -> list[str]:
+    """One device: what it is, the table, and what else it found."""
     lines = [
         f"Measured on {machine['device']}, threads: {machine['threads']}, torch {machine['torch']}, "
         f"{machine['date']}.",
@@ -29,12 +33,10 @@ def _table(file: str) -> str:
         "| Task and way | Steps a second | Quartiles | The first is faster by |",
         "|---|---|---|---|",
     ]
-    for task, rows in groupby(measured["rows"], key=lambda row: row["task"]):
+    for task, own in groupby(rows, key=lambda row: row["task"]):
         lines.append(f"| **{task}** | | | |")
-        lines += [_line(row, first=i == 0) for i, row in enumerate(rows)]
-    if notes := measured.get("notes"):
-        lines += ["", *notes]
-    return "\n".join(lines)
+        lines += [_line(row, first=i == 0) for i, row in enumerate(own)]
+    return [*lines, "", *notes] if notes else lines
 
 
 def _line(row: dict, first: bool) -> str:

@@ -13,7 +13,8 @@ from beyondloss.models import Ensemble
 class Streams:
     """One random stream a seed. Every draw has a first axis `member`, one row a stream.
 
-    A seed therefore sees the same numbers whether it is trained alone or beside others.
+    A seed therefore sees the same numbers whether it is trained alone or beside others, on a CPU or on a GPU: numbers
+    are drawn on the CPU, and travel to a GPU while it works.
     """
 
     def __init__(self, seeds: Sequence[int], device: str | torch.device = "cpu"):
@@ -21,17 +22,25 @@ class Streams:
             raise ValueError("streams need at least one seed")
         self.seeds = tuple(seeds)
         self.device = torch.device(device)
-        self.generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def uniform(self, *shape: int) -> Float[Tensor, "member ..."]:
         """Uniform numbers in [0, 1)."""
-        return torch.stack([torch.rand(shape, generator=g, device=self.device) for g in self.generators])
+        return self._drawn(lambda generator: torch.rand(shape, generator=generator))
+
+    def normal(self, *shape: int) -> Float[Tensor, "member ..."]:
+        """Standard normal numbers."""
+        return self._drawn(lambda generator: torch.randn(shape, generator=generator))
 
     def integers(self, high: int, *shape: int) -> Int[Tensor, "member ..."]:
         """Integers in {0, …, high - 1}."""
-        return torch.stack(
-            [torch.randint(high, shape, generator=g, device=self.device) for g in self.generators]
-        )
+        return self._drawn(lambda generator: torch.randint(high, shape, generator=generator))
+
+    def _drawn(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        numbers = torch.stack([draw(generator) for generator in self.generators])
+        if self.device.type != "cuda":
+            return numbers.to(self.device)
+        return numbers.pin_memory().to(self.device, non_blocking=True)  # so that no step waits for it
 
     @contextmanager
     def seeded_dropout(self) -> Iterator[None]:

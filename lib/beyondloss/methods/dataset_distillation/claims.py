@@ -1,5 +1,6 @@
 """The claims of chapter 6, with the criteria by which the tables judge them."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -204,7 +205,18 @@ def order_changes(table: pd.DataFrame) -> Effect:
     return paired_interval(crossed - discordance(*accuracy), unit="share of pairs")
 
 
-CLAIMS = (
+def on_fashion(number: str, model: Claim) -> Claim:
+    """A claim about digits, asked of Fashion-MNIST with the same criterion."""
+    return replace(
+        model,
+        id=number,
+        statement=f"{model.id} holds on Fashion-MNIST.",
+        criterion=f"As {model.id}, on Fashion-MNIST.",
+        experiment="fashion",
+    )
+
+
+DIGITS = (
     Claim(
         "6.1a",
         "Random images with soft labels and augmentation beat the best selected or distilled images with hard labels.",
@@ -303,3 +315,21 @@ CLAIMS = (
         order_changes,
     ),
 )
+
+BY_NUMBER = {claim.id: claim for claim in DIGITS}
+FASHION = tuple(
+    on_fashion(number, BY_NUMBER[model])
+    for number, model in {
+        "6.1g": "6.1a",
+        "6.1h": "6.1b",
+        "6.1i": "6.1c",
+        "6.1j": "6.1e",
+        "6.1k": "6.1f",
+        "6.2e": "6.2a",
+        "6.2f": "6.2b",
+        "6.2g": "6.2c",
+        "6.3c": "6.3a",
+        "6.3d": "6.3b",
+    }.items()
+)
+CLAIMS = tuple(sorted((*DIGITS, *FASHION), key=lambda claim: claim.id))

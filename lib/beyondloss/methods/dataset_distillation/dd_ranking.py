@@ -203,7 +203,7 @@ def as_labels(
 
 
 def each_seed(bench: Bench, part: Tensor | None) -> Tensor | None:
-    return None if part is None else part.to(bench.protocol.device).expand(len(bench.seeds), *part.shape)
+    return None if part is None else part.to(bench.split.train.device).expand(len(bench.seeds), *part.shape)
 
 
 def judged(

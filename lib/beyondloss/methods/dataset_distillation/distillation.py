@@ -19,6 +19,7 @@ from beyondloss.methods.dataset_distillation.students import Teacher
 from beyondloss.trainers.streams import Streams
 
 STAGES = 6  # snapshots of the images on their way
+CHUNK = 1000  # real images that go through a network at a time
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,13 @@ def random_again(task: Task) -> Iterator[Tensor]:
 
 def noise(task: Task) -> Iterator[Tensor]:
     """Independent normal pixels: no image of anything."""
-    yield torch.stack(
-        [torch.randn(task.shape[1:], generator=g, device=task.device) for g in task.streams.generators]
-    )
+    yield task.streams.normal(*task.shape[1:])
 
 
 def teacher_features(task: Task) -> Float[Tensor, "seed classes image feature"]:
     with torch.no_grad():
-        features = task.network.features(task.teacher.weights, task.split.train)
+        parts = task.split.train.split(CHUNK, dim=1)
+        features = torch.cat([task.network.features(task.teacher.weights, part) for part in parts], dim=1)
     return features.unflatten(1, (task.split.classes, -1))
 
 

@@ -40,7 +40,12 @@ class Protocol:
     validation: int = 30  # images a class, on which learning rate and augmentation are chosen
     most: int = 0  # training images a class, 0 for all
     temperature: float = 4.0
-    device: str = "cpu"
+    device: str = "cpu"  # or cuda; auto takes a GPU where there is one
+
+    @property
+    def place(self) -> str:
+        """The device itself."""
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,9 @@ class Judged(Protocol):
         settings = {field.name: getattr(self, field.name) for field in fields(Protocol)}
         return Bench.of(Protocol(**settings), tuple(seeds))
 
-    def distilled(self, bench: "Bench", lr: float = 0.0) -> Distilled:
-        """The method's sets, at its tuned image learning rate or another one."""
-        settings = setting(self.method, self.per_class, lr, self.iterations, self.real_batch)
+    def distilled(self, bench: "Bench", lr: float) -> Distilled:
+        """The method's sets, with an image learning rate."""
+        settings = setting(self.method, lr, self.iterations, self.real_batch)
         task = Task(
             bench.split, bench.network, bench.teacher, self.per_class, bench.seeds, settings, bench.affine
         )
@@ -93,7 +98,7 @@ class Bench:
     @classmethod
     def made(cls, images: ImageSet, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":
         """Split the images, and train a teacher on each seed's training part."""
-        parts = split(images, seeds, protocol.validation, protocol.device, protocol.most or None)
+        parts = split(images, seeds, protocol.validation, protocol.place, protocol.most or None)
         channels, size = parts.train.shape[2], parts.train.shape[3]
         network = ConvNet(channels, size, parts.classes, protocol.width, protocol.depth)
         affine = Affine(mirror=images.mirror)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from beyondloss.data.hub import load_dataset
+from beyondloss.data.idx import read_idx
 from beyondloss.data.text import revision_of
 
 
@@ -85,32 +87,55 @@ class HubImages:
     label: str
     test: str
     size: int
-    mirror: bool
-    licence: str
+    mirror: bool = True
+    licence: str = "see hub page"
 
 
 HUB = {
     "fashion-mnist": HubImages(
-        *("zalando-datasets/fashion_mnist", "531be5e2ccc9dba0c201ad3ae567a4f3d16ecdd2"),
-        *("image", "label", "test", 28, True, "MIT"),
+        name="zalando-datasets/fashion_mnist",
+        revision="531be5e2ccc9dba0c201ad3ae567a4f3d16ecdd2",
+        image="image",
+        label="label",
+        test="test",
+        size=28,
+        licence="MIT",
     ),
     "cifar-10": HubImages(
-        *("uoft-cs/cifar10", "0b2714987fa478483af9968de7c934580d0bb9a2"),
-        *("img", "label", "test", 32, True, "see hub page"),
+        name="uoft-cs/cifar10",
+        revision="0b2714987fa478483af9968de7c934580d0bb9a2",
+        image="img",
+        label="label",
+        test="test",
+        size=32,
     ),
     "cifar-100": HubImages(
-        *("uoft-cs/cifar100", "aadb3af77e9048adbea6b47c21a81e47dd092ae5"),
-        *("img", "fine_label", "test", 32, True, "see hub page"),
+        name="uoft-cs/cifar100",
+        revision="aadb3af77e9048adbea6b47c21a81e47dd092ae5",
+        image="img",
+        label="fine_label",
+        test="test",
+        size=32,
     ),
     "tiny-imagenet": HubImages(
-        *("zh-plus/tiny-imagenet", "5a77092c28e51558c5586e9c5eb71a7e17a5e43f"),
-        *("image", "label", "valid", 64, True, "see hub page"),
+        name="zh-plus/tiny-imagenet",
+        revision="5a77092c28e51558c5586e9c5eb71a7e17a5e43f",
+        image="image",
+        label="label",
+        test="valid",
+        size=64,
     ),
     "imagenet-1k": HubImages(
-        *("ILSVRC/imagenet-1k", "49e2ee26f3810fb5a7536bbf732a7b07389a47b5"),
-        *("image", "label", "validation", 64, True, "see hub page"),
+        name="ILSVRC/imagenet-1k",
+        revision="49e2ee26f3810fb5a7536bbf732a7b07389a47b5",
+        image="image",
+        label="label",
+        test="validation",
+        size=64,
     ),
 }
+# where Debian's package dataset-fashion-mnist puts the same images
+FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DATASETS = ("digits", *HUB)
 
 
@@ -121,7 +146,33 @@ def load(dataset: str) -> ImageSet:
         return digits()
     if dataset not in HUB:
         raise ValueError(f"dataset {dataset!r} is none of {', '.join(DATASETS)}")
+    if dataset == "fashion-mnist" and FASHION_FOLDER.is_dir():
+        return from_idx(FASHION_FOLDER)
     return from_hub(HUB[dataset])
+
+
+def from_idx(folder: Path) -> ImageSet:
+    """Fashion-MNIST, or a set of the same file names, from a folder of IDX files. ValueError for a damaged file."""
+
+    def part(name: str) -> tuple[Tensor, Tensor]:
+        images, labels = (
+            read_idx(folder / f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
+        )
+        return torch.tensor(images)[:, None], torch.tensor(labels, dtype=torch.long)
+
+    train, labels = part("train")
+    test, test_labels = part("t10k")
+    return ImageSet(
+        train,
+        labels,
+        test,
+        test_labels,
+        *channel_statistics(train),
+        classes=int(labels.max()) + 1,
+        mirror=True,
+        origin="Debian package dataset-fashion-mnist",
+        licence="MIT",
+    )
 
 
 def from_hub(place: HubImages) -> ImageSet:

@@ -1,5 +1,6 @@
 """Distillation by matching: gradients (DC, DSA), features (DM), trajectories (MTT), and the decoupled way (SRe2L)."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from beyondloss.methods.dataset_distillation.augmentation import Siamese, moved, random_motion
-from beyondloss.methods.dataset_distillation.distillation import Task
+from beyondloss.methods.dataset_distillation.distillation import CHUNK, Task
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Weights, repeated
 
 MOMENTUM = 0.5  # of the image updates, as in the published code of DC, DSA, DM and MTT
@@ -235,9 +236,9 @@ def squared_distance(first: Weights, second: Weights) -> Float[Tensor, " seed"]:
 
 def decoupled(task: Task) -> Iterator[Tensor]:
     """Images from noise that please one trained teacher and have its feature statistics, after SRe2L."""
-    noise = [torch.randn(task.shape[1:], generator=g, device=task.device) for g in task.streams.generators]
-    images = torch.stack(noise).requires_grad_()
-    wanted = feature_statistics(task.network, task.teacher.weights, task.split.train)
+    images = task.streams.normal(*task.shape[1:]).requires_grad_()
+    every = math.ceil(task.split.train.shape[1] / CHUNK)
+    wanted = feature_statistics(task.network, task.teacher.weights, task.split.train[:, ::every])
     optimizer = torch.optim.Adam([images], lr=task.setting.lr, betas=(0.5, 0.9))
     for iteration in range(task.setting.iterations):
         if task.snapshot(iteration):

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from beyondloss.methods.dataset_distillation import rates
 from beyondloss.methods.dataset_distillation.distillation import Distilled
 from beyondloss.methods.dataset_distillation.evaluation import Judged, corners
 
@@ -23,7 +24,7 @@ def run_ranking(points: Sequence[RankingPoint]) -> list[dict]:
     """Measure points that differ in the seed alone: accuracies at the four corners, by learning rate and elsewhere."""
     point = points[0]
     bench = point.bench([p.seed for p in points])
-    made = point.distilled(bench)
+    made = point.distilled(bench, rates.tuned(point.dataset, point.method, point.per_class))
     targets = bench.one_hot(made.labels)
     results = corners(bench, made.images, targets)
     elsewhere = bench.results(made.images, targets, "hard", "none", bench.other)

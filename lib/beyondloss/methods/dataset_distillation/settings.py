@@ -1,4 +1,4 @@
-"""Every method by name, the labels and augmentation it is published with, and its tuned learning rate."""
+"""Every method by name, the labels and augmentation it is published with, and the learning rates to choose from."""
 
 from dataclasses import dataclass
 
@@ -47,38 +47,8 @@ OPTIMISED = ("DC", "DSA", "DM", "MTT", "decoupled")
 MATCHED = ("DC", "DSA", "DM", "MTT")
 REAL = ("random", "herding", "k-center")
 
-TUNED_AT = (1, 10, 50)
-TUNED = {  # (method, images a class) -> image learning rate, as the experiment `tuning` chose it
-    ("DC", 1): 0.3,
-    ("DC", 10): 0.3,
-    ("DC", 50): 0.0003,
-    ("DSA", 1): 0.03,
-    ("DSA", 10): 0.3,
-    ("DSA", 50): 0.0003,
-    ("DM", 1): 0.3,
-    ("DM", 10): 3.0,
-    ("DM", 50): 0.03,
-    ("MTT", 1): 30.0,
-    ("MTT", 10): 0.3,
-    ("MTT", 50): 0.3,
-    ("decoupled", 1): 0.1,
-    ("decoupled", 10): 1.0,
-    ("decoupled", 50): 0.1,
-}
 
-
-def setting(method: str, per_class: int, lr: float = 0.0, iterations: int = 0, batch: int = 32) -> Setting:
-    """The setting of a method: its tuned learning rate and its own iterations, unless others are given."""
+def setting(method: str, lr: float, iterations: int = 0, batch: int = 32) -> Setting:
+    """The setting of a method with an image learning rate: its own iterations, unless others are given."""
     entry = METHODS[method]
-    return Setting(
-        iterations=iterations or entry.iterations,
-        lr=lr or tuned_lr(method, per_class),
-        batch=batch,
-        statistics=entry.statistics,
-    )
-
-
-def tuned_lr(method: str, per_class: int) -> float:
-    """The learning rate chosen at the largest number of images that is no larger; 1 for a method without one."""
-    known = {size: lr for (name, size), lr in TUNED.items() if name == method and size <= per_class}
-    return known[max(known)] if known else 1.0
+    return Setting(iterations=iterations or entry.iterations, lr=lr, batch=batch, statistics=entry.statistics)
