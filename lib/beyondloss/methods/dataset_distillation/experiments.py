@@ -105,7 +105,7 @@ FASHION_TUNING = Experiment(
     point=TuningPoint,
     run=run_tuning,
     presets={"quick": EVERY_RATE | CLOTHES},
-    cost={"quick": Cost(12 * 3600, memory_gb=4)},
+    cost={"quick": Cost(200, gpus=1, memory_gb=16, hardware="one H100")},
     stored=frozenset({"quick"}),
     tolerance={"validated": 0.1, "start": 0.1},
 )
@@ -152,7 +152,7 @@ FASHION = Experiment(
         "full": ONE_GPU | {"dataset": "fashion-mnist"},
     },
     cost={
-        "quick": Cost(6 * 3600, memory_gb=6),
+        "quick": Cost(300, gpus=1, memory_gb=16, hardware="one H100"),
         "full": Cost(40 * 3600, gpus=1, memory_gb=32, disk_gb=1, hardware="one H100"),
     },
     stored=frozenset({"quick"}),
