@@ -305,7 +305,7 @@ def test_losses_have_their_known_values_and_point_downhill(task):
 def test_the_teacher_s_statistics_of_its_own_images_are_reached():
     weights, pictures = NETWORK.initial([0]), torch.randn(1, 5, 1, 8, 8)
     mean, deviation, *_ = matching.feature_statistics(NETWORK, weights, pictures)
-    layer = NETWORK.layers(weights, pictures)[0]
+    layer = NETWORK.blocks(weights, pictures)[0][0]
     assert torch.allclose(mean[0], layer[0].transpose(0, 1).flatten(1).mean(1), atol=1e-6)
     assert torch.allclose(deviation[0], layer[0].transpose(0, 1).flatten(1).std(1), atol=1e-6)
 

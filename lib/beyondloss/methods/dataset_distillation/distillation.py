@@ -36,7 +36,7 @@ class Setting:
     stride: int = 8  # steps between checkpoints
     student_steps: int = 16  # as many as the expert takes on the way that is to be matched
     expert_checkpoints: int = 2
-    statistics: float = 0.1  # weight of the teacher's feature statistics (decoupled)
+    statistics: float = 1.0  # weight of the teacher's feature statistics (decoupled)
 
 
 @dataclass(frozen=True)

@@ -260,6 +260,9 @@ def decoupled(task: Task) -> Iterator[Tensor]:
 def feature_statistics(
     network: ConvNet, weights: Weights, images: Tensor
 ) -> list[Float[Tensor, "seed channel"]]:
-    """Mean and deviation of every channel of every block, over images and pixels."""
-    layers = network.layers(weights, images)
-    return [statistic for layer in layers for statistic in (layer.mean((1, 3, 4)), layer.std((1, 3, 4)))]
+    """Mean and deviation of every channel of every convolution, over images and pixels.
+
+    They are taken where a batch norm would keep them, before the norm: behind an instance norm every image has its own.
+    """
+    found = [before for before, _ in network.blocks(weights, images)]
+    return [statistic for layer in found for statistic in (layer.mean((1, 3, 4)), layer.std((1, 3, 4)))]

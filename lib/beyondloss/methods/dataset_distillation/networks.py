@@ -67,16 +67,21 @@ class ConvNet:
         self, weights: Weights, images: Float[Tensor, "member batch channel height width"]
     ) -> list[Tensor]:
         """The output of every block, each [member, batch, channel, height, width]."""
+        return [after for _, after in self.blocks(weights, images)]
+
+    def blocks(
+        self, weights: Weights, images: Float[Tensor, "member batch channel height width"]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """What the convolution of every block gives, and what leaves the block."""
         members = len(images)
-        hidden, outputs = images.transpose(0, 1).flatten(1, 2), []
+        hidden, found = images.transpose(0, 1).flatten(1, 2), []
         for block in range(self.depth):
             kernel, bias, gain, shift = weights[4 * block : 4 * block + 4]
-            hidden = convolved(hidden, kernel, bias)
-            hidden = F.group_norm(hidden, hidden.shape[1], gain.flatten(), shift.flatten())
-            hidden = F.relu(hidden, inplace=True)
-            hidden = pool(hidden)
-            outputs.append(hidden.unflatten(1, (members, -1)).transpose(0, 1))
-        return outputs
+            before = convolved(hidden, kernel, bias)
+            hidden = F.group_norm(before, before.shape[1], gain.flatten(), shift.flatten())
+            hidden = pool(F.relu(hidden, inplace=True))
+            found.append(tuple(part.unflatten(1, (members, -1)).transpose(0, 1) for part in (before, hidden)))
+        return found
 
     def logits(
         self, weights: Weights, images: Float[Tensor, "member batch channel height width"]

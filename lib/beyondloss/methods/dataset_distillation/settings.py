@@ -15,7 +15,6 @@ class Entry:
     augmented: bool = False
     grid: tuple[float, ...] = ()
     iterations: int = 150
-    statistics: float = 1.0
 
     @property
     def corner(self) -> str:
@@ -45,10 +44,9 @@ METHODS = {
 }
 OPTIMISED = ("DC", "DSA", "DM", "MTT", "decoupled")
 MATCHED = ("DC", "DSA", "DM", "MTT")
-REAL = ("random", "herding", "k-center")
 
 
 def setting(method: str, lr: float, iterations: int = 0, batch: int = 32) -> Setting:
     """The setting of a method with an image learning rate: its own iterations, unless others are given."""
     entry = METHODS[method]
-    return Setting(iterations=iterations or entry.iterations, lr=lr, batch=batch, statistics=entry.statistics)
+    return Setting(iterations=iterations or entry.iterations, lr=lr, batch=batch)

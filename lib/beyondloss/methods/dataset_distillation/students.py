@@ -31,7 +31,7 @@ class Recipe:
     batch: int = 32
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    temperature: float = 2.0
+    temperature: float = 4.0
     affine: Affine = Affine()
 
     def __post_init__(self):
