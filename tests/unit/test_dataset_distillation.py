@@ -538,6 +538,9 @@ def test_a_report_holds_the_definition_and_takes_soft_labels():
         (torch.zeros(20, 1, 8, 8), None, r"repeat_interleave\(2\)"),
         (torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10), "standardised=False"),
         (torch.full((10, 1, 8, 8), torch.nan), torch.arange(10), "640 pixels"),
+        (torch.full((10, 1, 8, 8), 255.0), torch.arange(10), "up to 255 are not standardised"),
+        (torch.zeros(10, 1, 8, 8), torch.full((10, 10), torch.nan), "probabilities"),
+        (torch.zeros(0, 1, 8, 8), torch.arange(0), "there are no images"),
     ],
 )
 def test_a_set_that_does_not_fit_is_refused_before_any_training(pictures, given, message):
@@ -550,14 +553,23 @@ def test_a_set_that_does_not_fit_is_refused_before_any_training(pictures, given,
     "settings_, message",
     [
         ({"use": "firm"}, "none of hard, soft"),
-        ({"weight": 1.5}, "between 0 and 1"),
+        ({"weight": 1.5}, "weight 1.5 is no number between 0 and 1"),
+        ({"gamma": "half"}, "gamma 'half' is no number between 0 and 1"),
         ({"seeds": [3]}, "two different seeds"),
+        ({"seeds": [0, 0, 1]}, "none twice"),
         ({"dataset": "mnist"}, "none of digits"),
     ],
 )
 def test_an_evaluation_that_cannot_be_is_refused_by_name(settings_, message):
     with pytest.raises(ValueError, match=message):
         dd_ranking.evaluate(torch.zeros(10, 1, 8, 8), torch.arange(10), protocol=PROTOCOL, **settings_)
+
+
+def test_pixels_from_0_to_1_are_not_taken_for_the_real_images_units():
+    with pytest.raises(ValueError, match="up to 1 are not in the real images' units, which go up to 16"):
+        dd_ranking.evaluate(
+            torch.ones(10, 1, 8, 8), torch.arange(10), standardised=False, protocol=PROTOCOL, seeds=range(2)
+        )
 
 
 def test_random_images_get_stored_labels_where_the_set_has_stored_labels(monkeypatch):
@@ -569,7 +581,8 @@ def test_random_images_get_stored_labels_where_the_set_has_stored_labels(monkeyp
         "train_students",
         lambda *a: asked.append((a[3].labels, a[-1])) or students.train_students(*a),
     )
-    dd_ranking.evaluate(pictures, torch.eye(10), use="soft", seeds=range(2), protocol=PROTOCOL)
+    report = dd_ranking.evaluate(pictures, torch.eye(10), seeds=range(2), protocol=PROTOCOL)
+    assert report.recipe == "soft"  # as its labels are
     assert sum(kind == "soft" and teacher is None for kind, teacher in asked) == 6  # three views, two sides
 
 

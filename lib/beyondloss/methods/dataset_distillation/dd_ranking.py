@@ -7,7 +7,7 @@ dd_ranking.evaluate(images, labels, "cifar-10")
 
 import codecs
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,15 @@ from torch import Tensor
 
 from beyondloss.experiment import Effect, paired_interval
 from beyondloss.methods.dataset_distillation import scores
-from beyondloss.methods.dataset_distillation.evaluation import KINDS_OF, Bench, Protocol, Results, corners
-from beyondloss.methods.dataset_distillation.images import DATASETS, ImageSet, load, with_test_part
+from beyondloss.methods.dataset_distillation.distillation import picked
+from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, corners
+from beyondloss.methods.dataset_distillation.images import ImageSet, load, with_test_part
 from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
 from beyondloss.methods.dataset_distillation.students import LABELS
 from beyondloss.trainers.streams import Streams
+
+SMALL = 16  # pixels up to which an image is judged by the networks of digits
+FAR = 10  # times the largest real pixel that a standardised image may have
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,10 @@ def evaluate(
     labels: Tensor | np.ndarray | None,
     dataset: str | ImageSet = "digits",
     *,
-    use: str = "hard",
+    use: str | None = None,
     augmented: bool = False,
     weight: float = 0.5,
+    gamma: float = 0.5,
     seeds: Sequence[int] = range(5),
     standardised: bool = True,
     protocol: Protocol | None = None,
@@ -79,17 +84,21 @@ def evaluate(
         `standardised` is False: then they are in the real images' own units and standardised here.
     labels: classes [image], or stored soft labels [image, classes], whose largest entry is the class.
     dataset: a name (`DATASETS`) or an ImageSet of one's own.
-    use, augmented: the recipe that the set is published with: "hard" or "soft" labels, and whether views are augmented.
-        Soft labels are a teacher's, given anew for each view; where the set brings stored ones, those, and random
-        images then get the teacher's stored once an image, too.
+    use, augmented: the recipe that the set is published with: "hard" or "soft" labels (soft where `labels` are, unless
+        said otherwise), and whether views are augmented. Soft labels are a teacher's, given anew for each view; where
+        the set brings stored ones, those, and random images then get the teacher's stored once an image, too.
+    weight, gamma: of IOR in LRS, and of the gain under augmentation in ARS.
     seeds: each draws its own validation part, teacher, random subset and students; intervals are over them. The test
-        part is the published one, or that of `real_images`, from whose training part a set is to be distilled.
+        part is the published one, or that of `real_images`, from whose training part a set is to be distilled. Some
+        of that part validate learning rates here: a set may contain them, random images do not.
+    protocol: the students and their budget; by the size of the images unless given. Its `dataset` is not looked at.
     Raises ValueError naming what does not fit.
     """
-    asked(use, weight, seeds)
+    asked(use, {"weight": weight, "gamma": gamma}, seeds)
     known = real_images(dataset)
-    protocol = protocol or protocol_for(dataset if isinstance(dataset, str) else "")
+    protocol = protocol or protocol_for(known)
     images, hard, soft = checked(images, labels, known, standardised)
+    use = use or ("hard" if soft is None else "soft")
     bench = Bench.made(known, protocol, tuple(seeds))
     repeated, kept = (each_seed(bench, part) for part in (images, soft))
     drawn = random_like(bench, hard)
@@ -101,7 +110,7 @@ def evaluate(
     gains = {name: mine[name] - random[name] for name in CORNERS}
     hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), mine["hard"])
     random_hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), random["hard"])
-    ars = scores.augmentation_robust_score(gains[corner(use, True)], gains[corner(use, False)])
+    ars = scores.augmentation_robust_score(gains[corner(use, True)], gains[corner(use, False)], gamma)
     return Report(
         hlr=paired_interval(hlr),
         ior=paired_interval(gains[own]),
@@ -122,26 +131,32 @@ def real_images(dataset: str | ImageSet) -> ImageSet:
     return with_test_part(load(dataset) if isinstance(dataset, str) else dataset)
 
 
-def protocol_for(dataset: str) -> Protocol:
-    """The chapter's sizes for digits; those of the literature, on a GPU where there is one, for larger images."""
-    if dataset == "digits":
+def protocol_for(known: ImageSet) -> Protocol:
+    """The chapter's sizes for images as small as digits; for others those of the literature, on a GPU if there is one."""
+    size = known.train.shape[-1]
+    if size <= SMALL:
         return Protocol()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    depth = 4 if dataset in ("tiny-imagenet", "imagenet-1k") else 3
-    sizes = {"width": 128, "depth": depth, "steps": 1000, "batch": 256, "teacher_steps": 20_000}
     return Protocol(
-        dataset or DATASETS[0], **sizes, validation=50, lrs=(0.001, 0.005, 0.01, 0.05, 0.1), device=device
+        width=128,
+        depth=4 if size >= 64 else 3,
+        steps=1000,
+        batch=256,
+        teacher_steps=20_000,
+        validation=50,
+        lrs=(0.001, 0.005, 0.01, 0.05, 0.1),
+        device="auto",
     )
 
 
-def asked(use: str, weight: float, seeds: Sequence[int]) -> None:
+def asked(use: str | None, weights: dict[str, float], seeds: Sequence[int]) -> None:
     """ValueError for a recipe, a weight or seeds that there cannot be, before anything is loaded."""
-    if use not in LABELS:
+    if use not in (None, *LABELS):
         raise ValueError(f"use {use!r} is none of {', '.join(LABELS)}")
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight {weight!r} of IOR does not lie between 0 and 1")
-    if len(set(seeds)) < 2:
-        raise ValueError(f"an interval takes two different seeds or more, not {list(seeds)}")
+    for name, weight in weights.items():
+        if not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            raise ValueError(f"{name} {weight!r} is no number between 0 and 1")
+    if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"an interval takes two different seeds or more and none twice, not {list(seeds)}")
 
 
 def checked(
@@ -160,6 +175,8 @@ def as_images(
     images: Tensor, known: ImageSet, standardised: bool
 ) -> Float[Tensor, "image channel height width"]:
     wanted = list(known.train.shape[1:])
+    if not len(images):
+        raise ValueError("there are no images")
     if images.dim() != 4 or list(images.shape[1:]) != wanted:
         raise ValueError(
             f"images have shape {list(images.shape)}, the data set asks for [image, {', '.join(map(str, wanted))}]"
@@ -168,6 +185,15 @@ def as_images(
         raise ValueError(f"images of {images.dtype} are not standardised: pass standardised=False")
     if not images.isfinite().all():
         raise ValueError(f"{int((~images.isfinite()).sum())} pixels of the images are not finite")
+    own, real = images.float().abs().max(), known.train.max()
+    if not standardised and own <= 1 < real:
+        raise ValueError(
+            f"pixels up to {own:.3g} are not in the real images' units, which go up to {real:.0f}"
+        )
+    if standardised and own > FAR * known.standardised(known.train[:100]).abs().max():
+        raise ValueError(
+            f"pixels up to {own:.3g} are not standardised: pass standardised=False, or standardise them"
+        )
     return images.float() if standardised else known.standardised(images)
 
 
@@ -188,7 +214,8 @@ def as_labels(
     else:
         hard, soft = labels.flatten(1).argmax(1) if labels.dim() > 1 else labels.long(), labels.float()
         sums = soft.sum(1) if soft.dim() == 2 else torch.zeros(0)
-        if list(soft.shape) != [images, classes] or soft.min() < 0 or (sums - 1).abs().max() > 1e-3:
+        whole = list(soft.shape) == [images, classes] and bool(soft.isfinite().all())
+        if not whole or soft.min() < 0 or (sums - 1).abs().max() > 1e-3:
             raise ValueError(
                 f"labels must be classes, integers [{images}], or probabilities [{images}, {classes}] whose rows "
                 f"sum to 1, not {labels.dtype} {list(labels.shape)}"
@@ -213,15 +240,7 @@ def judged(
     soft: Float[Tensor, "seed image classes"] | None,
 ) -> dict[str, np.ndarray]:
     """Accuracy of a set at every corner, one value a seed; stored soft labels stand in for the teacher's."""
-    found = corners(bench, images, bench.one_hot(each_seed(bench, hard)))
-    if soft is not None:
-        stored = replace(bench, teacher=None, protocol=replace(bench.protocol, temperature=1.0))
-        found |= {
-            corner("soft", augmented): Results.joined(
-                [stored.results(images, soft, "soft", kind) for kind in kinds]
-            )
-            for augmented, kinds in KINDS_OF.items()
-        }
+    found = corners(bench, images, bench.one_hot(each_seed(bench, hard)), soft)
     return {name: result.chosen.mean(-1).double().numpy(force=True) for name, result in found.items()}
 
 
@@ -233,8 +252,7 @@ def random_like(bench: Bench, hard: Tensor) -> Float[Tensor, "seed image channel
     if each > pool.shape[2]:
         raise ValueError(f"{each} images a class are more than the {pool.shape[2]} there are to draw from")
     order = streams.uniform(*pool.shape[1:3]).argsort(-1)[..., :each]
-    index = order.view(*order.shape, 1, 1, 1).expand(*order.shape, *pool.shape[3:])
-    return pool.gather(2, index).flatten(1, 2)
+    return picked(pool, order).flatten(1, 2)
 
 
 NAMES = (

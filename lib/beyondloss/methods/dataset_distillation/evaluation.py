@@ -1,7 +1,7 @@
 """One set of images under all recipes: what its students reach (chapter 6, section 6)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 
 import torch
@@ -155,12 +155,23 @@ class Results:
         return self.test.mean(-1).amax(-1) - self.chosen.mean(-1)
 
 
-def corners(bench: Bench, images: Tensor, targets: Tensor) -> dict[str, Results]:
-    """Hard and soft labels, with and without augmentation; of augmentations and learning rates the validated best."""
+def corners(
+    bench: Bench, images: Tensor, targets: Tensor, stored: Tensor | None = None
+) -> dict[str, Results]:
+    """Hard and soft labels, with and without augmentation; of augmentations and learning rates the validated best.
+
+    Soft labels are the teacher's on every view, unless `stored` ones are given.
+    """
+    given = {"hard": (bench, targets), "soft": (bench, targets)}
+    if stored is not None:
+        given["soft"] = (
+            replace(bench, teacher=None, protocol=replace(bench.protocol, temperature=1.0)),
+            stored,
+        )
     return {
         corner(labels, augmented): Results.joined(
-            [bench.results(images, targets, labels, kind) for kind in kinds]
+            [judge.results(images, wanted, labels, kind) for kind in kinds]
         )
-        for labels in ("hard", "soft")
+        for labels, (judge, wanted) in given.items()
         for augmented, kinds in KINDS_OF.items()
     }

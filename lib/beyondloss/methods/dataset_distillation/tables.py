@@ -7,7 +7,7 @@ import torch
 from beyondloss.experiment import Effect, MissingPoints, paired_interval
 from beyondloss.methods.dataset_distillation import claims, labels, scores, theory
 from beyondloss.methods.dataset_distillation.ranking import drawn
-from beyondloss.methods.dataset_distillation.settings import CORNERS, METHODS, OPTIMISED
+from beyondloss.methods.dataset_distillation.settings import CORNERS, MATCHED, METHODS, OPTIMISED
 
 SHOWN = tuple(method for method in METHODS if method not in ("random again", "noise"))
 ENTRIES = {method: METHODS[method].corner for method in SHOWN} | {"random, soft labels": "soft, augmented"}
@@ -171,7 +171,7 @@ def gain_by_lr(table: pd.DataFrame) -> pd.DataFrame:
     rows = claims.at_size(table)
     random = rows[rows["method"] == "random"].set_index("seed")["hard by lr"]
     parts = []
-    for _, row in rows[rows["method"].isin(OPTIMISED[:4])].iterrows():
+    for _, row in rows[rows["method"].isin(MATCHED)].iterrows():
         gains = np.subtract(row["hard by lr"], random[row["seed"]])
         parts += [
             {"method": row["method"], "lr": lr, "IOR": g} for lr, g in zip(row["lrs"], gains, strict=True)
@@ -221,7 +221,8 @@ def neutral_grid(tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarr
         if table is not None:
             rows = claims.at_size(table, size)
             line[0, :, k] = claims.accuracy_of(rows, "random", "hard").mean()
-            line[1, :, k] = scores.neutral_lrs(claims.recovery(rows, "random").mean(), weights)
+            recovery = claims.recovery(rows, "random").to_numpy()[:, None]
+            line[1, :, k] = scores.neutral_lrs(recovery, weights).mean(0)
             line[2, :, k] = scores.NEUTRAL
     return line
 
