@@ -132,7 +132,7 @@ def real_images(dataset: str | ImageSet) -> ImageSet:
 
 
 def protocol_for(known: ImageSet) -> Protocol:
-    """The chapter's sizes for images as small as digits; for others those of the literature, on a GPU if there is one."""
+    """The chapter's sizes for images as small as digits; else those of the literature, on a GPU if there is one."""
     size = known.train.shape[-1]
     if size <= SMALL:
         return Protocol()
