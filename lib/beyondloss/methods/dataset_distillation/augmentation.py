@@ -85,7 +85,10 @@ def inside(centre: Float[Tensor, "set batch"], side: Float[Tensor, "set batch"],
 
 @dataclass(frozen=True)
 class Siamese:
-    """One draw of Zhao and Bilen's augmentation, the same for real and for distilled images of a set."""
+    """One draw of an augmentation after Zhao and Bilen, the same for real and for distilled images of a set.
+
+    Theirs draws one of these transformations at a time; here they come together.
+    """
 
     motion: Float[Tensor, "set 1 2 3"]
     brightness: Float[Tensor, " set"]
