@@ -343,20 +343,6 @@ def test_a_rate_comes_from_the_set_itself_or_from_the_nearest_one():
     assert rates.tuned("digits", "herding", 1) == 1
 
 
-def test_a_gpu_s_convolution_is_that_of_a_cpu_to_second_derivatives():
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((3, 8, 6, 6), (4, 5, 2, 3, 3), (4, 5))  # four members of two channels
-    parts = [torch.randn(s, generator=generator, dtype=torch.double).requires_grad_() for s in shapes]
-    ways = [networks.convolved(*parts), networks.convolved_by_products(*parts)]
-    assert torch.allclose(*ways, atol=1e-12)
-    firsts = [torch.autograd.grad(way.sin().sum(), parts, create_graph=True) for way in ways]
-    seconds = [torch.autograd.grad(sum(f.square().sum() for f in first), parts) for first in firsts]
-    for one, other in zip(*firsts, strict=True):
-        assert torch.allclose(one, other, atol=1e-10)
-    for one, other in zip(*seconds, strict=True):
-        assert torch.allclose(one, other, atol=1e-9)
-
-
 # Sets of the hub and of files -------------------------------------------------------------------------------------
 
 

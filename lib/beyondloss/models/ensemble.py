@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Num, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 class Ensemble(nn.Module):
@@ -58,4 +59,6 @@ class Ensemble(nn.Module):
         named = [dict(network.named_parameters()) for network in self.networks]
         stacked = {name: torch.stack([parameters[name] for parameters in named]) for name in named[0]}
         call = lambda parameters, x: functional_call(self.networks[0], parameters, (x,), options)  # noqa: E731
-        return torch.vmap(call, randomness="different")(stacked, inputs)
+        # of torch's kernels for attention only this one can be batched over members; the others fail backward on a GPU
+        with sdpa_kernel(SDPBackend.MATH):
+            return torch.vmap(call, randomness="different")(stacked, inputs)

@@ -41,7 +41,7 @@ CLOTHES = {
     "depth": 3,
     "most": 1000,
     "validation": 50,
-    "teacher_steps": 1500,
+    "teacher_steps": 1000,
     "real_batch": 64,
     "device": "auto",
 }

@@ -1,8 +1,7 @@
 """Many small networks as one: every weight has a first axis `member`, and one call runs them all.
 
-A convolution over members is one grouped convolution on a CPU and one batched product on a GPU, a readout always one
-batched product. Weights are plain tuples of tensors, so that a trained network, an unrolled one (MTT) and one copy a
-class (DC) go through the same code.
+A convolution over members is one grouped convolution, a readout one batched product. Weights are plain tuples of
+tensors, so that a trained network, an unrolled one (MTT) and one copy a class (DC) go through the same code.
 """
 
 from collections.abc import Sequence
@@ -76,9 +75,9 @@ class ConvNet:
         members = len(images)
         hidden, found = images.transpose(0, 1).flatten(1, 2), []
         for block in range(self.depth):
-            kernel, bias, gain, shift = weights[4 * block : 4 * block + 4]
-            before = convolved(hidden, kernel, bias)
-            hidden = F.group_norm(before, before.shape[1], gain.flatten(), shift.flatten())
+            kernel, bias, gain, shift = (part.flatten(0, 1) for part in weights[4 * block : 4 * block + 4])
+            before = F.conv2d(hidden, kernel, bias, padding=1, groups=members)
+            hidden = F.group_norm(before, before.shape[1], gain, shift)
             hidden = pool(F.relu(hidden, inplace=True))
             found.append(tuple(part.unflatten(1, (members, -1)).transpose(0, 1) for part in (before, hidden)))
         return found
@@ -121,26 +120,6 @@ def readout(weights: Weights, features: Tensor) -> Tensor:
     """The last layer: features [member, batch, in] to [member, batch, out]."""
     matrix, bias = weights[-2:]
     return torch.baddbmm(bias[:, None], features, matrix.transpose(1, 2))
-
-
-def convolved(
-    hidden: Float[Tensor, "batch members_channels height width"],
-    kernel: Float[Tensor, "member out channel 3 3"],
-    bias: Float[Tensor, "member out"],
-) -> Float[Tensor, "batch members_out height width"]:
-    """Each member's channels under its own kernel, with a border of zeros."""
-    if hidden.is_cuda:
-        return convolved_by_products(hidden, kernel, bias)
-    return F.conv2d(hidden, kernel.flatten(0, 1), bias.flatten(), padding=1, groups=len(kernel))
-
-
-def convolved_by_products(hidden: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """`convolved` as one product a member of its kernel with all patches: what keeps a GPU busy."""
-    padded = F.pad(hidden, (1, 1, 1, 1)).unflatten(1, (len(kernel), -1))
-    patches = padded.unfold(3, 3, 1).unfold(4, 3, 1)  # [batch, member, channel, height, width, 3, 3]
-    columns = patches.permute(1, 2, 5, 6, 0, 3, 4).flatten(1, 3).flatten(2)
-    out = torch.baddbmm(bias[..., None], kernel.flatten(2), columns)
-    return out.unflatten(2, (len(hidden), *hidden.shape[2:])).permute(2, 0, 1, 3, 4).flatten(1, 2)
 
 
 def pool(
