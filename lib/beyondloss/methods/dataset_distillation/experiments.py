@@ -9,6 +9,7 @@ from beyondloss.methods.dataset_distillation.tuning import TuningPoint, run_tuni
 
 SEEDS = Axis(*range(6))
 EVERY = Axis(*METHODS)
+SIZES = Axis(8, 16, 32, 48, 60, 65, 80, 130, 260, 520, 860)
 TINY = {
     "steps": 4,
     "teacher_steps": 4,
@@ -19,8 +20,6 @@ TINY = {
 }
 # the sizes of the literature: ConvNets of width 128, as many steps as 1,000 epochs of a set of one batch
 ONE_GPU = {
-    "method": EVERY,
-    "per_class": Axis(1, 10, 50),
     "width": 128,
     "depth": 3,
     "steps": 1000,
@@ -32,8 +31,8 @@ ONE_GPU = {
     "teacher_steps": 20_000,
     "validation": 50,
     "device": "cuda",
-    "seed": Axis(*range(5)),
 }
+FIVE = {"method": EVERY, "seed": Axis(*range(5))}
 # larger images, and three blocks as in the literature, of a quarter of its width; ten thousand images to distil
 CLOTHES = {
     "dataset": "fashion-mnist",
@@ -61,6 +60,8 @@ EVERY_RATE = {
     "seed": Axis(100, 101, 102),
 }
 
+DISTILLED = {"method": Axis("DM", "MTT"), "place": Axis(0, 1), "rounds": 1, "seed": Axis(100, 101)}
+
 LABELS_ALONE = Experiment(
     name="labels",
     title="A linear teacher of digits and its students, from noise and from digits, by hard and soft labels",
@@ -76,11 +77,17 @@ LABELS_ALONE = Experiment(
         "quick": {
             "inputs": Axis(*INPUTS),
             "labels": Axis(*LABELS),
-            "images": Axis(8, 16, 32, 48, 60, 65, 80, 130, 260, 520, 860),
+            "images": SIZES,
             "seed": SEEDS,
         },
+        "full": {
+            "inputs": Axis(*INPUTS),
+            "labels": Axis(*LABELS),
+            "images": SIZES,
+            "seed": Axis(*range(20)),
+        },
     },
-    cost={"smoke": Cost(2), "quick": Cost(40)},
+    cost={"smoke": Cost(2), "quick": Cost(40), "full": Cost(140)},
     tolerance={"error": 1e9, "accuracy": 0.1, "teacher": 0.05},  # rounding, where the error is zero
 )
 
@@ -90,11 +97,15 @@ TUNING = Experiment(
     point=TuningPoint,
     run=run_tuning,
     presets={
-        "smoke": {"method": Axis("DM", "MTT"), "place": Axis(0, 1), "rounds": 1, "seed": Axis(100, 101)}
-        | TINY,
+        "smoke": DISTILLED | TINY,
         "quick": EVERY_RATE,
+        "full": EVERY_RATE | ONE_GPU | {"dataset": "cifar-10", "rounds": 1},
     },
-    cost={"smoke": Cost(2), "quick": Cost(1800, memory_gb=2)},
+    cost={
+        "smoke": Cost(2),
+        "quick": Cost(1800, memory_gb=2),
+        "full": Cost(150 * 3600, gpus=1, memory_gb=32, disk_gb=2, hardware="one H100"),
+    },
     stored=frozenset({"quick"}),
     tolerance={"validated": 0.1, "start": 0.1},
 )
@@ -104,9 +115,17 @@ FASHION_TUNING = Experiment(
     title="The same for Fashion-MNIST",
     point=TuningPoint,
     run=run_tuning,
-    presets={"quick": EVERY_RATE | CLOTHES},
-    cost={"quick": Cost(200, gpus=1, memory_gb=16, hardware="one H100")},
-    stored=frozenset({"quick"}),
+    presets={
+        "smoke": DISTILLED | TINY | {"dataset": "fashion-mnist", "depth": 3},
+        "quick": EVERY_RATE | CLOTHES | {"per_class": Axis(1, 10)},
+        "full": EVERY_RATE | ONE_GPU | {"dataset": "fashion-mnist", "rounds": 1},
+    },
+    cost={
+        "smoke": Cost(120, memory_gb=2),
+        "quick": Cost(240, gpus=1, memory_gb=16, hardware="one H100"),
+        "full": Cost(100 * 3600, gpus=1, memory_gb=32, disk_gb=1, hardware="one H100"),
+    },
+    stored=frozenset({"smoke", "quick"}),  # the images are in no package of Python's
     tolerance={"validated": 0.1, "start": 0.1},
 )
 
@@ -118,12 +137,12 @@ RANKING = Experiment(
     presets={
         "smoke": {"method": EVERY, "seed": Axis(0, 1)} | TINY,
         "quick": {"method": EVERY, "seed": SEEDS},
-        "full": ONE_GPU | {"dataset": "cifar-10"},
+        "full": FIVE | ONE_GPU | {"dataset": "cifar-10"},
     },
     cost={
         "smoke": Cost(15),
         "quick": Cost(200, memory_gb=2),
-        "full": Cost(60 * 3600, gpus=1, memory_gb=32, disk_gb=2, hardware="one H100"),
+        "full": Cost(15 * 3600, gpus=1, memory_gb=32, disk_gb=2, hardware="one H100"),
     },
     tolerance=LOOSE,
 )
@@ -136,26 +155,33 @@ MORE_IMAGES = Experiment(
     presets={
         "smoke": {"method": Axis("random", "DM", "MTT"), "per_class": Axis(2), "seed": Axis(0, 1)} | TINY,
         "quick": {"method": EVERY, "per_class": Axis(10, 50), "rounds": 1, "seed": SEEDS},
+        "full": FIVE | ONE_GPU | {"dataset": "cifar-10", "per_class": Axis(10, 50)},
     },
-    cost={"smoke": Cost(5), "quick": Cost(1200, memory_gb=2)},
+    cost={
+        "smoke": Cost(5),
+        "quick": Cost(1200, memory_gb=2),
+        "full": Cost(45 * 3600, gpus=1, memory_gb=32, disk_gb=2, hardware="one H100"),
+    },
     stored=frozenset({"quick"}),
     tolerance=LOOSE,
 )
 
 FASHION = Experiment(
     name="fashion",
-    title="Fashion-MNIST with one, ten and fifty images a class",
+    title="Fashion-MNIST with one and with ten images a class",
     point=RankingPoint,
     run=run_ranking,
     presets={
-        "quick": {"method": EVERY, "per_class": Axis(1, 10, 50), "seed": SEEDS} | CLOTHES,
-        "full": ONE_GPU | {"dataset": "fashion-mnist"},
+        "smoke": {"method": EVERY, "seed": Axis(0, 1)} | TINY | {"dataset": "fashion-mnist", "depth": 3},
+        "quick": {"method": EVERY, "per_class": Axis(1, 10), "seed": SEEDS} | CLOTHES,
+        "full": FIVE | ONE_GPU | {"dataset": "fashion-mnist", "per_class": Axis(1, 10, 50)},
     },
     cost={
-        "quick": Cost(300, gpus=1, memory_gb=16, hardware="one H100"),
+        "smoke": Cost(300, memory_gb=2),
+        "quick": Cost(180, gpus=1, memory_gb=16, hardware="one H100"),
         "full": Cost(40 * 3600, gpus=1, memory_gb=32, disk_gb=1, hardware="one H100"),
     },
-    stored=frozenset({"quick"}),
+    stored=frozenset({"smoke", "quick"}),
     tolerance=LOOSE,
 )
 
@@ -167,7 +193,7 @@ def at_full_scale(name: str, title: str, hours: int, disk_gb: int, **settings) -
         title=title,
         point=RankingPoint,
         run=run_ranking,
-        presets={"full": ONE_GPU | settings},
+        presets={"full": FIVE | ONE_GPU | {"per_class": Axis(1, 10, 50)} | settings},
         cost={"full": Cost(hours * 3600, gpus=1, memory_gb=64, disk_gb=disk_gb, hardware="one H100")},
         together=2,
         tolerance=LOOSE,

@@ -10,10 +10,17 @@ TUNED = {
         "DSA": {1: 0.03, 10: 0.3, 50: 0.0003},
         "DM": {1: 0.3, 10: 3.0, 50: 0.03},
         "MTT": {1: 30.0, 10: 0.3, 50: 0.3},
-        "decoupled": {1: 0.1, 10: 1.0, 50: 0.1},
+        "decoupled": {1: 0.3, 10: 0.3, 50: 0.3},
+    },
+    "fashion-mnist": {
+        "DC": {1: 0.3, 10: 3.0},
+        "DSA": {1: 3.0, 10: 0.3},
+        "DM": {1: 30.0, 10: 3.0},
+        "MTT": {1: 30.0, 10: 0.03},
+        "decoupled": {1: 0.1, 10: 0.1},
     },
 }
-NEAREST = "digits"  # whose rates are taken for a data set that has none of its own
+NEAREST = "fashion-mnist"  # whose rates are taken for a data set that has none of its own
 
 
 def tuned(dataset: str, method: str, per_class: int) -> float:
