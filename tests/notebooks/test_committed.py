@@ -1,9 +1,12 @@
 """The committed notebooks: outputs no older than the code, in normal form, small; generated pages current."""
 
 import json
+import re
 
 import pytest
 
+from beyondloss import catalogue
+from beyondloss.experiment.experiment import SCALES
 from beyondloss.page import build, generated, notebook, refresh
 
 CHAPTERS = build.chapter_notebooks()
@@ -54,6 +57,16 @@ def test_every_code_cell_was_executed_without_error_or_warning(path):
 @each_chapter
 def test_the_parameters_are_those_of_every_chapter(path):
     assert notebook.parameters(notebook.read(path)) == PARAMETERS
+
+
+@each_chapter
+def test_every_experiment_of_the_chapter_s_text_has_every_scale(path):
+    """A reader may execute the same notebook at any scale."""
+    source = "\n".join(cell.source for cell in notebook.read(path).cells if cell.cell_type == "code")
+    names = set(re.findall(r"""cfg\[["'](\w+)["']\]""", source))
+    chapter = catalogue.chapter(path.stem)
+    for scale in SCALES:
+        assert names <= {experiment.name for experiment in chapter.at(scale)}, scale
 
 
 @each_chapter

@@ -612,6 +612,9 @@ def test_claims_on_random_images_go_both_ways():
     assert claims.recipe_against_images(ranking_table(MADE)).low > 0.2
     images_matter = {m: (0.6, 0.6, 0.6, 0.6 if m == "random" else 0.9) for m in settings.METHODS}
     assert claims.recipe_against_images(ranking_table(images_matter)).high < 0
+    both = claims.recipe_against_images_in_both_orders
+    assert both(ranking_table(EVEN)).low > 0.25 and both(ranking_table(images_matter)).high < 0
+    assert claims.recipe_against_images(ranking_table(MADE)).value > both(ranking_table(MADE)).value + 0.1
 
 
 def test_scores_that_tell_images_and_scores_that_do_not():
@@ -619,6 +622,18 @@ def test_scores_that_tell_images_and_scores_that_do_not():
     assert claims.ars_tells_images(ranking_table(MADE)).low > 0.2
     alike = {m: (0.6 + 0.03 * i,) * 4 for i, m in enumerate(settings.METHODS)}  # accuracy tells images itself
     assert claims.lrs_tells_images(ranking_table(alike)).high < 0.2
+
+
+def test_the_stricter_criteria_can_be_met_and_missed():
+    predicts = claims.lrs_predicts_better_than_hard_labels
+    assert abs(predicts(ranking_table(MADE)).value) < 0.2  # the other architecture has hard accuracy itself
+    hidden = ranking_table(MADE).assign(**{"two-layer": lambda t: -t["hard"]})
+    assert claims.lrs_predicts_elsewhere(hidden).high < 0
+    ars = claims.ars_tells_images_beyond_averaging
+    alike = {m: (0.6 + 0.03 * i,) * 4 for i, m in enumerate(settings.METHODS)}
+    assert ars(ranking_table(alike)).high < 0.01  # nothing is left to tell
+    shifted = {m: (v[0], v[1], v[2] + 0.3, v[3] + 0.3) for m, v in alike.items()}
+    assert ars(ranking_table(shifted)).low > 0.1
 
 
 def test_orders_that_turn_and_orders_that_stay():
@@ -679,6 +694,33 @@ def test_the_waterfall_sums_to_the_accuracy_of_the_set():
     assert steps["value"].sum() == pytest.approx(full)
 
 
+def test_gains_by_order_share_their_sum():
+    found = tables.orders(ranking_table(MADE)).set_index("first")
+    number = found.map(lambda text: float(text.split()[0]))
+    assert number.loc["recipe", "recipe adds"] == pytest.approx(0.3, abs=0.01)
+    assert number.loc["images", "recipe adds"] < number.loc["recipe", "recipe adds"]
+    sums = number["recipe adds"] + number["images add"]
+    assert np.allclose(sums, sums.iloc[0], atol=0.003)
+    middle = number.loc[["recipe", "images"]].mean()
+    assert np.allclose(number.loc["average"], middle, atol=0.002)
+
+
+def test_shares_and_predictions_stand_beside_their_controls():
+    shares = tables.shares(ranking_table(MADE)).set_index("measure")["value"]
+    assert len(shares) == 5 and shares["LRS"] > shares["accuracy"]
+    assert shares["accuracy averaged over augmentation"] > shares["accuracy"]
+    found = tables.predictions(ranking_table(MADE)).set_index(["sets", "measure"])["value"]
+    assert found["all", "accuracy, hard labels"] > found["all", "accuracy, own recipe"]
+    assert found["without decoupled", "accuracy, own recipe"] != found["all", "accuracy, own recipe"]
+
+
+def test_more_steps_shows_the_sets_that_were_trained_with_more():
+    more = ranking_table(MADE).assign(per_class=50, steps=400)
+    longer = more[more["method"].isin(["random", "DM"])].assign(steps=1600)
+    found = tables.more_steps([more, longer, pd.DataFrame()], 50)
+    assert found["set"].tolist() == ["random", "DM"] * 2 and found["steps"].tolist() == [400, 400, 1600, 1600]
+
+
 def test_the_best_set_of_every_size_stands_beside_random_images():
     more = ranking_table(MADE | {"k-center": (0.9, 0.9, 0.9, 0.95)}).assign(per_class=10)
     found = tables.by_size([ranking_table(MADE), pd.DataFrame(), more]).set_index(
@@ -705,6 +747,8 @@ def test_the_board_is_sorted_and_compares_random_with_another_draw():
         {"ranking": ranking_table(MADE).assign(dataset="digits"), "none": pd.DataFrame()}
     )
     assert list(boards) == ["digits, 1 image a class"]
+    few = ranking_table({name: MADE[name] for name in ("random", "DM")}).assign(dataset="digits")
+    assert tables.leaderboard({"longer": few}) == {}
 
 
 def test_the_explorer_s_grid_has_a_bar_for_every_entry():

@@ -79,6 +79,9 @@ def test_a_seed_sees_the_same_numbers_alone_and_beside_others():
     assert torch.equal(beside.uniform(5, 2)[1:2], alone.uniform(5, 2))
     assert torch.equal(beside.integers(9, 40)[1:2], alone.integers(9, 40))
     assert not torch.equal(*Streams([3, 1]).uniform(5))
+    normal = Streams([0, 1]).normal(20_000)
+    assert torch.equal(normal[1], Streams([1]).normal(20_000)[0])
+    assert abs(normal.mean()) < 0.03 and abs(normal.std() - 1) < 0.03
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.1])
@@ -448,6 +451,17 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 
 @needs_gpu
+def test_a_gpu_draws_what_a_cpu_draws():
+    for draw in (
+        lambda streams: streams.uniform(5),
+        lambda streams: streams.normal(2, 3),
+        lambda streams: streams.integers(7, 4),
+    ):
+        assert torch.equal(draw(Streams([3, 1], "cuda")).cpu(), draw(Streams([3, 1])))
+
+
+@needs_gpu
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # of torch's own compiler
 @pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
 @pytest.mark.parametrize("change", [{}, {"precision": "bfloat16"}, {"compile": True}])
@@ -475,6 +489,7 @@ def test_a_gpu_learns_what_a_cpu_learns(seeds, change):
 
 
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_a_step_does_not_wait_for_the_gpu():
     model = seeded_networks(lambda: Transformer(NETWORK), [0, 1], "cuda")
     try:

@@ -144,6 +144,11 @@ def accuracy_of(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
     return by_method(rows, corner)[method]
 
 
+def averaged(rows: pd.DataFrame, method: str, labels: str) -> pd.Series:
+    """Accuracy with one kind of labels, averaged over augmentation."""
+    return sum(accuracy_of(rows, method, corner) for corner in (labels, f"{labels}, augmented")) / 2
+
+
 def lrs_tells_images(table: pd.DataFrame) -> Effect:
     rows = at_size(table)
     gain = image_shares(rows, label_robust, CORNERS) - image_shares(rows, accuracy_of, CORNERS)
@@ -194,10 +199,6 @@ def lrs_predicts_better_than_hard_labels(table: pd.DataFrame) -> Effect:
 def ars_tells_images_beyond_averaging(table: pd.DataFrame) -> Effect:
     """ARS against the accuracies that it contains, averaged over augmentation."""
     rows = at_size(table)
-
-    def averaged(rows: pd.DataFrame, method: str, labels: str) -> pd.Series:
-        return sum(accuracy_of(rows, method, corner) for corner in (labels, f"{labels}, augmented")) / 2
-
     ars, plain = (image_shares(rows, m, ("hard", "soft")) for m in (augmentation_robust, averaged))
     return paired_interval(ars - plain, unit="share of variance")
 

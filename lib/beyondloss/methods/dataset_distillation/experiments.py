@@ -9,6 +9,7 @@ from beyondloss.methods.dataset_distillation.tuning import TuningPoint, run_tuni
 
 SEEDS = Axis(*range(6))
 EVERY = Axis(*METHODS)
+SOME = Axis("random", "k-center", "DM")
 SIZES = Axis(8, 16, 32, 48, 60, 65, 80, 130, 260, 520, 860)
 TINY = {
     "steps": 4,
@@ -108,6 +109,27 @@ TUNING = Experiment(
     },
     stored=frozenset({"quick"}),
     tolerance={"validated": 0.1, "start": 0.1},
+)
+
+LONGER = Experiment(
+    name="longer",
+    title="Fifty images a class and four times the steps",
+    point=RankingPoint,
+    run=run_ranking,
+    presets={
+        "smoke": {"method": SOME, "per_class": Axis(2), "seed": Axis(0, 1)} | TINY,
+        "quick": {"method": SOME, "per_class": Axis(50), "rounds": 1, "steps": 1600, "seed": SEEDS},
+        "full": {"seed": Axis(*range(5))}
+        | ONE_GPU
+        | {"method": SOME, "dataset": "cifar-10", "per_class": Axis(50), "steps": 4000},
+    },
+    cost={
+        "smoke": Cost(5),
+        "quick": Cost(600, memory_gb=2),
+        "full": Cost(20 * 3600, gpus=1, memory_gb=32, disk_gb=2, hardware="one H100"),
+    },
+    stored=frozenset({"quick"}),
+    tolerance=LOOSE,
 )
 
 FASHION_TUNING = Experiment(
@@ -220,6 +242,7 @@ ALL = (
     TUNING,
     RANKING,
     MORE_IMAGES,
+    LONGER,
     FASHION_TUNING,
     FASHION,
     CIFAR_100,

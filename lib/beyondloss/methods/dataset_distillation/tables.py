@@ -54,7 +54,9 @@ def leaderboard(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Title -> board as text, for every data set and number of images of the experiments that rank sets."""
     boards = {}
     for table in tables.values():
-        if "two-layer" not in table:  # no point, or another experiment's
+        if "two-layer" not in table or "random again" not in set(
+            table["method"]
+        ):  # another kind of experiment
             continue
         for (dataset, size), rows in table.groupby(["dataset", "per_class"]):
             try:
@@ -166,6 +168,21 @@ def interval(values: pd.Series) -> dict[str, float]:
     return {"value": effect.value, "low": effect.low, "high": effect.high}
 
 
+def more_steps(tables: list[pd.DataFrame], per_class: int) -> pd.DataFrame:
+    """Accuracy by the number of steps, for the sets that were trained with more than one."""
+    rows = pd.concat([table[table["per_class"] == per_class] for table in tables if len(table)])
+    several = rows.groupby("method")["steps"].transform("nunique") > 1
+    lines = []
+    for (steps, method), own in rows[several].groupby(["steps", "method"], sort=False):
+        whole = own.set_index("seed")["whole"]
+        found = {
+            corner: f"{paired_interval(own.set_index('seed')[corner]):.3f}"
+            for corner in (CORNERS[0], CORNERS[-1])
+        }
+        lines.append({"steps": steps, "set": method, **found, "whole data": f"{whole.mean():.3f}"})
+    return pd.DataFrame(lines)
+
+
 def gain_by_lr(table: pd.DataFrame) -> pd.DataFrame:
     """IOR with hard labels where set and random images share one learning rate that somebody picked."""
     rows = claims.at_size(table)
@@ -227,15 +244,73 @@ def neutral_grid(tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarr
     return line
 
 
-def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of the variance over sets and recipes that the sets explain, by measure, with an interval over seeds."""
+def orders(table: pd.DataFrame) -> pd.DataFrame:
+    """What the recipe and the images of the matching methods add, by which of the two comes first."""
     rows = claims.at_size(table)
+    bare, full = (claims.by_method(rows, corner) for corner in (claims.BARE, claims.FULL_RECIPE))
+    made = claims.present(full, MATCHED)
+    recipe = {"recipe": full["random"] - bare["random"], "images": (full[made] - bare[made]).mean(axis=1)}
+    images = {
+        name: part[made].mean(axis=1) - part["random"] for name, part in (("images", bare), ("recipe", full))
+    }
+    recipe["average"], images["average"] = ((g["recipe"] + g["images"]) / 2 for g in (recipe, images))
+    return pd.DataFrame(
+        [
+            {
+                "first": first,
+                "recipe adds": signed(recipe[first]),
+                "images add": signed(images[first]),
+                "difference": signed(recipe[first] - images[first]),
+            }
+            for first in ("recipe", "images", "average")
+        ]
+    )
+
+
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of the variance over sets and recipes that the sets explain, by measure, with an interval over seeds.
+
+    The last two are what plain arithmetic on accuracies gives: no random subset enters them.
+    """
+    rows = claims.at_size(table)
+    methods = claims.present(claims.by_method(rows, claims.BARE), claims.COMPARED)
+    level = {corner: claims.by_method(rows, corner)[methods].mean(axis=1) for corner in CORNERS}
+
+    def centred_and_hard(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
+        above = claims.accuracy_of(rows, method, corner) - level[corner]
+        return (above + claims.accuracy_of(rows, method, claims.BARE)) / 2
+
     measured = {
         "accuracy": claims.image_shares(rows, claims.accuracy_of, CORNERS),
         "LRS": claims.image_shares(rows, claims.label_robust, CORNERS),
         "ARS": claims.image_shares(rows, claims.augmentation_robust, ("hard", "soft")),
+        "accuracy averaged over augmentation": claims.image_shares(rows, claims.averaged, ("hard", "soft")),
+        "accuracy above its recipe's mean, and with hard labels": claims.image_shares(
+            rows, centred_and_hard, CORNERS
+        ),
     }
     return pd.DataFrame([{"measure": name, **interval(values)} for name, values in measured.items()]).round(3)
+
+
+def predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation over sets with the accuracy of the two-layer network, by measure, with and without one set."""
+    rows = claims.at_size(table)
+    elsewhere = claims.by_method(rows, "two-layer")
+    everything = claims.present(elsewhere, claims.COMPARED)
+    lines = []
+    for name, methods in (
+        ("all", everything),
+        ("without decoupled", [m for m in everything if m != "decoupled"]),
+    ):
+        measured = {
+            "LRS": claims.own_scores(rows, methods),
+            "accuracy, own recipe": claims.own_accuracy(rows, methods),
+            "accuracy, hard labels": claims.by_method(rows, claims.BARE)[methods],
+        }
+        for measure, values in measured.items():
+            found = interval(claims.rank_correlations(values, elsewhere[methods]))
+            lines.append({"sets": name, "measure": measure, **found})
+    return pd.DataFrame(lines).round(3)
 
 
 def templates(counts: list[int], kinds: list[str], seed: int = 0) -> tuple[list[list[str]], np.ndarray]:
