@@ -204,7 +204,8 @@ FASHION = Experiment(
         "full": Cost(40 * 3600, gpus=1, memory_gb=32, disk_gb=1, hardware="one H100"),
     },
     stored=frozenset({"smoke", "quick"}),
-    tolerance=LOOSE,
+    # sets made with large rates end elsewhere on a CPU; a network that learns little from them feels it most
+    tolerance=LOOSE | {"two-layer": 0.5},
 )
 
 

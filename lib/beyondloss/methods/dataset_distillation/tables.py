@@ -91,12 +91,6 @@ def mean_corners(table: pd.DataFrame) -> pd.DataFrame:
     return mean.rename(columns=lambda corner: corner.replace(", augmented", "+aug"))
 
 
-def best_of(rows: pd.DataFrame, corner: str) -> str:
-    """The picked or made set of the greatest mean accuracy in a corner: on test images, so with its luck."""
-    accuracy = claims.by_method(rows, corner)
-    return str(accuracy[claims.present(accuracy, claims.PICKED)].mean().idxmax())
-
-
 def by_size(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """Random images against the best set of every number of images a class and corner; one row a size and corner.
 
@@ -107,7 +101,7 @@ def by_size(tables: list[pd.DataFrame]) -> pd.DataFrame:
     for size, rows in in_sizes(tables):
         full = claims.accuracy_of(rows, "random", CORNERS[-1])
         for corner in CORNERS:
-            random, best = claims.accuracy_of(rows, "random", corner), best_of(rows, corner)
+            random, best = claims.accuracy_of(rows, "random", corner), claims.best_of(rows, corner)
             reached = claims.accuracy_of(rows, best, corner)
             line = {"images a class": size, "recipe": corner, "best set": best, "accuracy": reached.mean()}
             lines.append(
@@ -144,7 +138,7 @@ def by_size_long(tables: list[pd.DataFrame]) -> pd.DataFrame:
     lines = []
     for size, rows in in_sizes(tables):
         for corner in CORNERS:
-            for name, method in (("best set", best_of(rows, corner)), ("random images", "random")):
+            for name, method in (("best set", claims.best_of(rows, corner)), ("random images", "random")):
                 at = {"images a class": size, "recipe": corner, "images": name}
                 lines += [at | {"accuracy": value} for value in claims.accuracy_of(rows, method, corner)]
     return pd.DataFrame(lines)
