@@ -9,7 +9,7 @@ from beyondloss.methods.dataset_distillation.tuning import TuningPoint, run_tuni
 
 SEEDS = Axis(*range(6))
 EVERY = Axis(*METHODS)
-SOME = Axis("random", "k-center", "DM")
+SOME = Axis("random", "k-center")
 SIZES = Axis(8, 16, 32, 48, 60, 65, 80, 130, 260, 520, 860)
 TINY = {
     "steps": 4,
