@@ -714,6 +714,10 @@ def test_shares_and_predictions_stand_beside_their_controls():
     assert found["without decoupled", "accuracy, own recipe"] != found["all", "accuracy, own recipe"]
 
 
+def test_a_chapter_without_points_has_no_stages():
+    assert tables.stages(pd.DataFrame()) == ([], [])
+
+
 def test_more_steps_shows_the_sets_that_were_trained_with_more():
     more = ranking_table(MADE).assign(per_class=50, steps=400)
     longer = more[more["method"].isin(["random", "DM"])].assign(steps=1600)

@@ -321,8 +321,8 @@ def templates(counts: list[int], kinds: list[str], seed: int = 0) -> tuple[list[
 
 
 def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[list[str], list[list[str]]]:
-    """Methods and the pictures of seed 0 at every stage, as digits of the explorer."""
-    rows = claims.at_size(table)
+    """Methods and the pictures of seed 0 at every stage, as digits of the explorer; nothing without points."""
+    rows = claims.at_size(table) if len(table) else table
     kept = {row["method"]: row["pictures"] for _, row in rows.iterrows() if row["pictures"]}
     chosen = [method for method in methods if method in kept]
     count = min((len(kept[method]) for method in chosen), default=0)
