@@ -279,7 +279,7 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
         "LRS": claims.image_shares(rows, claims.label_robust, CORNERS),
         "ARS": claims.image_shares(rows, claims.augmentation_robust, ("hard", "soft")),
         "accuracy averaged over augmentation": claims.image_shares(rows, claims.averaged, ("hard", "soft")),
-        "accuracy above its recipe's mean, and with hard labels": claims.image_shares(
+        "accuracy above recipe mean, plus hard accuracy": claims.image_shares(
             rows, centred_and_hard, CORNERS
         ),
     }
