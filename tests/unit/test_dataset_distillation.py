@@ -609,13 +609,16 @@ def test_claims_on_random_images_go_both_ways():
     best = claims.random_against_best("hard")
     assert best(ranking_table(MADE)).low > 0.03
     assert best(ranking_table(MADE | {"DSA": (0.95, 0.9, 0.95, 0.95)})).high < 0
-    assert claims.recipe_against_images(ranking_table(MADE)).low > 0.2
+    assert claims.recipe_against_images("recipe")(ranking_table(MADE)).low > 0.2
     images_matter = {m: (0.6, 0.6, 0.6, 0.6 if m == "random" else 0.9) for m in settings.METHODS}
-    assert claims.recipe_against_images(ranking_table(images_matter)).high < 0
-    both = claims.recipe_against_images_in_both_orders
+    assert claims.recipe_against_images("recipe")(ranking_table(images_matter)).high < 0
+    both = claims.recipe_against_images("average")
     always = {m: (0.5, 0.5, 0.5, 0.55) if m == "random" else (0.9, 0.9, 0.9, 0.95) for m in settings.METHODS}
     assert both(ranking_table(EVEN)).low > 0.25 and both(ranking_table(always)).high < 0
-    assert claims.recipe_against_images(ranking_table(MADE)).value > both(ranking_table(MADE)).value + 0.1
+    assert (
+        claims.recipe_against_images("recipe")(ranking_table(MADE)).value
+        > both(ranking_table(MADE)).value + 0.1
+    )
 
 
 def test_scores_that_tell_images_and_scores_that_do_not():
@@ -626,10 +629,10 @@ def test_scores_that_tell_images_and_scores_that_do_not():
 
 
 def test_the_stricter_criteria_can_be_met_and_missed():
-    predicts = claims.lrs_predicts_better_than_hard_labels
+    predicts = claims.lrs_predicts_better_than(claims.bare_accuracy)
     assert abs(predicts(ranking_table(MADE)).value) < 0.2  # the other architecture has hard accuracy itself
     hidden = ranking_table(MADE).assign(**{"two-layer": lambda t: -t["hard"]})
-    assert claims.lrs_predicts_elsewhere(hidden).high < 0
+    assert claims.lrs_predicts_better_than(claims.own_accuracy)(hidden).high < 0
     ars = claims.ars_tells_images_beyond_averaging
     alike = {m: (0.6 + 0.03 * i,) * 4 for i, m in enumerate(settings.METHODS)}
     assert ars(ranking_table(alike)).high < 0.01  # nothing is left to tell
@@ -643,7 +646,7 @@ def test_orders_that_turn_and_orders_that_stay():
     assert claims.order_changes(ranking_table(MADE)).low > 0.05
     hard_only = {m: (0.5 + 0.05 * i,) * 4 for i, m in enumerate(settings.METHODS)}
     assert claims.order_changes(ranking_table(hard_only)).value == pytest.approx(0)
-    assert claims.lrs_predicts_elsewhere(ranking_table(MADE)).low > 0
+    assert claims.lrs_predicts_better_than(claims.own_accuracy)(ranking_table(MADE)).low > 0
 
 
 def test_neutral_means_both_ways():
@@ -673,7 +676,11 @@ def test_a_student_that_misses_its_teacher_is_no_held_claim():
 
 def test_missing_sets_are_missing_points():
     only = ranking_table({"DM": (0.8,) * 4, "DC": (0.8,) * 4})
-    for measure in (claims.random_against_best("hard"), claims.recipe_against_images, claims.order_reverses):
+    for measure in (
+        claims.random_against_best("hard"),
+        claims.recipe_against_images("recipe"),
+        claims.order_reverses,
+    ):
         with pytest.raises(MissingPoints):
             measure(only)
     with pytest.raises(MissingPoints):

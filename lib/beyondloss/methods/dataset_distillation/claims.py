@@ -102,22 +102,25 @@ def random_against_best(corner: str, per_class: int | None = None):
     return measure
 
 
-def recipe_against_images(table: pd.DataFrame) -> Effect:
-    """What labels and augmentation add to random images, less what images add under that recipe."""
-    rows = at_size(table)
-    bare, full = by_method(rows, BARE), by_method(rows, FULL_RECIPE)
-    images = full[present(full, MATCHED)].mean(axis=1) - full["random"]
-    return paired_interval(full["random"] - bare["random"] - images, unit="accuracy")
-
-
-def recipe_against_images_in_both_orders(table: pd.DataFrame) -> Effect:
-    """The same, each gain averaged over coming first and coming last (chapter 6, section 2)."""
+def gains(table: pd.DataFrame) -> dict[str, tuple[pd.Series, pd.Series]]:
+    """What the recipe and what the images of the matching methods add, one value a seed, by what comes first."""
     rows = at_size(table)
     bare, full = by_method(rows, BARE), by_method(rows, FULL_RECIPE)
     made = present(full, MATCHED)
-    recipe = (full["random"] - bare["random"] + (full[made] - bare[made]).mean(axis=1)) / 2
-    images = sum(part[made].mean(axis=1) - part["random"] for part in (bare, full)) / 2
-    return paired_interval(recipe - images, unit="accuracy")
+    recipe = full["random"] - bare["random"], (full[made] - bare[made]).mean(axis=1)
+    images = (part[made].mean(axis=1) - part["random"] for part in (full, bare))
+    found = dict(zip(("recipe", "images"), zip(recipe, images, strict=True), strict=True))
+    return found | {"average": tuple(sum(parts) / 2 for parts in zip(*found.values(), strict=True))}
+
+
+def recipe_against_images(first: str):
+    """What labels and augmentation add less what images add, with one of them first or averaged (`gains`)."""
+
+    def measure(table: pd.DataFrame) -> Effect:
+        recipe, images = gains(table)[first]
+        return paired_interval(recipe - images, unit="accuracy")
+
+    return measure
 
 
 def noise_labels(table: pd.DataFrame) -> Effect:
@@ -179,26 +182,26 @@ def own_scores(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
     return pd.DataFrame({m: label_robust(rows, m) for m in methods})
 
 
-def lrs_predicts_elsewhere(table: pd.DataFrame) -> Effect:
-    """Rank correlation with another architecture's accuracy: that of LRS less that of accuracy."""
-    rows = at_size(table)
-    elsewhere = by_method(rows, "two-layer")
-    methods = present(elsewhere, COMPARED)
-    by_score, by_accuracy = (
-        rank_correlations(measure(rows, methods), elsewhere[methods])
-        for measure in (own_scores, own_accuracy)
-    )
-    return paired_interval(by_score - by_accuracy, unit="rank correlation")
+def bare_accuracy(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """Accuracy with hard labels and no augmentation, which is one recipe for all."""
+    return by_method(rows, BARE)[methods]
 
 
-def lrs_predicts_better_than_hard_labels(table: pd.DataFrame) -> Effect:
-    """The same against accuracy with hard labels and no augmentation, which is one recipe for all."""
-    rows = at_size(table)
-    elsewhere = by_method(rows, "two-layer")
-    methods = present(elsewhere, COMPARED)
-    by_score = rank_correlations(own_scores(rows, methods), elsewhere[methods])
-    by_accuracy = rank_correlations(by_method(rows, BARE)[methods], elsewhere[methods])
-    return paired_interval(by_score - by_accuracy, unit="rank correlation")
+def predictions(rows: pd.DataFrame, measure, methods: list[str]) -> pd.Series:
+    """Rank correlation over sets of a measure (rows, methods) with another architecture's accuracy, a value a seed."""
+    return rank_correlations(measure(rows, methods), by_method(rows, "two-layer")[methods])
+
+
+def lrs_predicts_better_than(other):
+    """Rank correlation with another architecture's accuracy: that of LRS less that of another measure."""
+
+    def measure(table: pd.DataFrame) -> Effect:
+        rows = at_size(table)
+        methods = present(by_method(rows, "two-layer"), COMPARED)
+        by_score, by_other = (predictions(rows, m, methods) for m in (own_scores, other))
+        return paired_interval(by_score - by_other, unit="rank correlation")
+
+    return measure
 
 
 def ars_tells_images_beyond_averaging(table: pd.DataFrame) -> Effect:
@@ -277,7 +280,7 @@ DIGITS = (
         "what the images of DC, DSA, DM and MTT add on average to random ones under soft labels with augmentation; the "
         "interval lies above 0.",
         "ranking",
-        recipe_against_images,
+        recipe_against_images("recipe"),
     ),
     Claim(
         "6.1d",
@@ -325,7 +328,7 @@ DIGITS = (
         "Rank correlation over eight sets, each under its own recipe, with the accuracy of a two-layer network trained "
         "on the set with hard labels: that of LRS minus that of accuracy has an interval above 0.",
         "ranking",
-        lrs_predicts_elsewhere,
+        lrs_predicts_better_than(own_accuracy),
     ),
     Claim(
         "6.2d",
@@ -378,14 +381,14 @@ STRICTER = (
         "images and those of DC, DSA, DM and MTT, minus what the images of these four add to random ones, averaged "
         "over both recipes; the interval lies above 0.",
         "fashion",
-        recipe_against_images_in_both_orders,
+        recipe_against_images("average"),
     ),
     Claim(
         "6.2h",
         "On Fashion-MNIST LRS predicts another architecture better than accuracy with hard labels does.",
         "As 6.2g, against accuracy with hard labels and no augmentation.",
         "fashion",
-        lrs_predicts_better_than_hard_labels,
+        lrs_predicts_better_than(bare_accuracy),
     ),
     Claim(
         "6.2i",

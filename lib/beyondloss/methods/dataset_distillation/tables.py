@@ -240,25 +240,11 @@ def neutral_grid(tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarr
 
 def orders(table: pd.DataFrame) -> pd.DataFrame:
     """What the recipe and the images of the matching methods add, by which of the two comes first."""
-    rows = claims.at_size(table)
-    bare, full = (claims.by_method(rows, corner) for corner in (claims.BARE, claims.FULL_RECIPE))
-    made = claims.present(full, MATCHED)
-    recipe = {"recipe": full["random"] - bare["random"], "images": (full[made] - bare[made]).mean(axis=1)}
-    images = {
-        name: part[made].mean(axis=1) - part["random"] for name, part in (("images", bare), ("recipe", full))
-    }
-    recipe["average"], images["average"] = ((g["recipe"] + g["images"]) / 2 for g in (recipe, images))
-    return pd.DataFrame(
-        [
-            {
-                "first": first,
-                "recipe adds": signed(recipe[first]),
-                "images add": signed(images[first]),
-                "difference": signed(recipe[first] - images[first]),
-            }
-            for first in ("recipe", "images", "average")
-        ]
-    )
+    lines = []
+    for first, (recipe, images) in claims.gains(table).items():
+        line = {"first": first, "recipe adds": signed(recipe), "images add": signed(images)}
+        lines.append(line | {"difference": signed(recipe - images)})
+    return pd.DataFrame(lines)
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
@@ -289,21 +275,18 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 def predictions(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation over sets with the accuracy of the two-layer network, by measure, with and without one set."""
     rows = claims.at_size(table)
-    elsewhere = claims.by_method(rows, "two-layer")
-    everything = claims.present(elsewhere, claims.COMPARED)
-    lines = []
-    for name, methods in (
-        ("all", everything),
-        ("without decoupled", [m for m in everything if m != "decoupled"]),
-    ):
-        measured = {
-            "LRS": claims.own_scores(rows, methods),
-            "accuracy, own recipe": claims.own_accuracy(rows, methods),
-            "accuracy, hard labels": claims.by_method(rows, claims.BARE)[methods],
-        }
-        for measure, values in measured.items():
-            found = interval(claims.rank_correlations(values, elsewhere[methods]))
-            lines.append({"sets": name, "measure": measure, **found})
+    everything = claims.present(claims.by_method(rows, "two-layer"), claims.COMPARED)
+    sets = {"all": everything, "without decoupled": [m for m in everything if m != "decoupled"]}
+    measures = {
+        "LRS": claims.own_scores,
+        "accuracy, own recipe": claims.own_accuracy,
+        "accuracy, hard labels": claims.bare_accuracy,
+    }
+    lines = [
+        {"sets": group, "measure": name, **interval(claims.predictions(rows, measure, methods))}
+        for group, methods in sets.items()
+        for name, measure in measures.items()
+    ]
     return pd.DataFrame(lines).round(3)
 
 
