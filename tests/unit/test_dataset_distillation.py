@@ -540,7 +540,7 @@ def test_a_set_that_does_not_fit_is_refused_before_any_training(pictures, given,
     [
         ({"use": "firm"}, "none of hard, soft"),
         ({"weight": 1.5}, "weight 1.5 is no number between 0 and 1"),
-        ({"gamma": "half"}, "gamma 'half' is no number between 0 and 1"),
+        ({"gamma": -0.5}, "gamma -0.5 is no number between 0 and 1"),
         ({"seeds": [3]}, "two different seeds"),
         ({"seeds": [0, 0, 1]}, "none twice"),
         ({"dataset": "mnist"}, "none of digits"),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-Number = float | Float[np.ndarray, "*any"] | pd.Series
+Number = float | Float[np.ndarray, "*#any"] | pd.Series
 
 SPAN = math.e - 1 / math.e
 
