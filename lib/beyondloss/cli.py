@@ -142,19 +142,27 @@ def verify(
     only: Only = None,
     share: Annotated[float, typer.Option(help="share of the points to compute again")] = 0.1,
     seed: Annotated[int, typer.Option(help="which points are drawn")] = 0,
+    most: Annotated[int | None, typer.Option(help="seeds to compute of each drawn group, at most")] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="COMMIT", help="compare with what its code measures on this machine")
+    ] = None,
 ) -> None:
     """Compute some of the stored points again and compare; where all agree, the rest count as current."""
     from beyondloss import catalogue
 
     if not 0 < share <= 1:
         raise BadInput(f"--share is a number above 0 and at most 1, not {share:g}")
+    if most is not None and most < 1:
+        raise BadInput(f"--most is a number of seeds from 1 on, not {most}")
     cfg = catalogue.chapter(chapter).preset(scale, only=only.split(",") if only else None)
     from beyondloss.experiment import verify as verify_plan
 
-    reports = [verify_plan(plan, share=share, seed=seed) for plan in cfg.computed]
-    for report in reports:
+    agree = True
+    for plan in cfg.computed:
+        report = verify_plan(plan, share=share, seed=seed, most=most, against=against)
         _tell(report)
-    if not all(report.ok for report in reports):
+        agree &= report.ok
+    if not agree:
         raise typer.Exit(1)
 
 
@@ -163,8 +171,9 @@ def _tell(report: VerifyReport) -> None:
     restamped = f", {report.restamped} points counted as current again" if report.restamped else ""
     name = f"{report.experiment} ({report.scale})"
     say(f"{name}: {report.checked} of {report.stored} points measured again, {agree}{restamped}")
-    for point, metric, stored, measured in report.disagreements:
-        say(f"  {metric}: stored {stored}, measured {measured}, at {point}")
+    source = f"at {report.against}" if report.against else "stored"
+    for point, metric, before, measured in report.disagreements:
+        say(f"  {metric}: {source} {before}, measured {measured}, at {point}")
 
 
 # Building --------------------------------------------------------------------------------------------------

@@ -213,6 +213,7 @@ BAD = {
     "no such seeds": (["run", "3", "--seeds", "a"], "seeds 'a'"),
     "unknown engine": (["run", "3", "--engine", "rya"], "did you mean 'ray'"),
     "a share that is none": (["verify", "3", "--share", "2"], "--share"),
+    "no seeds to verify": (["verify", "3", "--most", "0"], "--most"),
     "nothing to verify": (["verify", "3", "--scale", "smoke"], "no stored points"),
     "unknown scale of claims": (["claims", "--scale", "ful"], "did you mean 'full'"),
     "no site to serve": (["serve"], "beyondloss build --scale quick"),

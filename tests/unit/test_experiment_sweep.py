@@ -212,17 +212,79 @@ def test_verify_measures_a_tenth_but_at_least_one_group():
     quiet(plan)
     assert verify(plan, workers=1).checked == 9
     assert verify(smoke(), share=0.01, workers=1).checked == 3
+    assert verify(smoke(), share=1.0, most=1, workers=1).checked == 2
     first, second, third = (
         [(k, s) for _, _, k, s in measured()[-9:]] for seed in (0, 0, 1) if verify(plan, seed=seed, workers=1)
     )
     assert first == second != third
 
 
-def test_verify_without_points_or_with_a_wrong_share_is_refused():
+@pytest.fixture
+def elsewhere(method, tmp_path, monkeypatch):
+    """Points of a commit that a machine of other rounding stored: (plan, to rewrite the law, to commit it)."""
+    module, write = method
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+
+    def commit():
+        for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "law"]):
+            subprocess.run([*git, *arguments], check=True)
+
+    write("import os\n    print('of the law')\n    return k * float(os.environ['ROUNDING'])")
+    commit()
+    monkeypatch.setenv("BEYONDLOSS_ROOT", str(tmp_path))
+    monkeypatch.setenv("ROUNDING", "2.1")
+    quiet(module.E.plan("smoke"))
+    monkeypatch.setenv("ROUNDING", "2")
+    return module.E.plan("smoke"), write, commit
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_verify_against_a_commit_compares_both_codes_on_this_machine(elsewhere, workers):
+    plan, write, _ = elsewhere
+    write("return 2 * k")
+    assert not verify(plan, share=1.0).ok  # as the stored points were rounded elsewhere
+    report = verify(plan, share=0.5, against="HEAD", workers=workers)
+    assert (report.ok, report.stored, report.checked, report.restamped) == (True, 8, 4, 8)
+    frame = quiet(plan)
+    assert set(frame.state) == {"current"} and frame.y[0] == 2.1
+
+
+def test_verify_against_a_commit_finds_what_the_edit_changed(elsewhere):
+    plan, write, _ = elsewhere
+    write("return 2 * k if k < 4 else 9")
+    report = verify(plan, share=1.0, against="HEAD")
+    assert (report.ok, report.restamped) == (False, 0)
+    assert [found for _, *found in report.disagreements] == [["y", 8, 9]] * 2
+    assert set(table(plan).state) == {"stale"}
+
+
+def test_verify_against_a_commit_that_measured_nothing_of_it_is_refused(elsewhere):
+    plan, write, commit = elsewhere
+    write("return 2 * k")
+    with pytest.raises(BadInput, match="commit 'nowhere' is none of this checkout"):
+        verify(plan, against="nowhere")
+    commit()
+    with pytest.raises(BadInput, match="the code at 'HEAD' has measured no stored point of e"):
+        verify(plan, against="HEAD")
+    write("return 2.0 * k")
+    assert verify(plan, against="HEAD~").ok
+
+
+def test_verify_against_a_commit_that_cannot_measure_names_the_point(elsewhere, monkeypatch):
+    plan, write, _ = elsewhere
+    write("return 2 * k")
+    monkeypatch.delenv("ROUNDING")
+    with pytest.raises(SweepFailed, match="could not measure .*\n(?s:.*)KeyError: 'ROUNDING'"):
+        verify(plan, against="HEAD")
+
+
+def test_verify_without_points_or_with_a_wrong_number_is_refused():
     with pytest.raises(BadInput, match="no stored points"):
         verify(smoke())
     with pytest.raises(BadInput, match="share"):
         verify(smoke(), share=0.0)
+    with pytest.raises(BadInput, match="most must be a number of seeds from 1 on, not 0"):
+        verify(smoke(), most=0)
 
 
 @pytest.mark.parametrize(
