@@ -109,13 +109,14 @@ def rc() -> dict[str, object]:
 
 
 def use_theme() -> None:
-    """Draw every later figure of this process in the look of the book, and keep the numbers that it draws."""
+    """Show every later figure and table of this process in the look of the book, and keep what figures draw."""
     import seaborn
 
-    from beyondloss.page import figure_data
+    from beyondloss.page import figure_data, frames
 
     seaborn.set_theme(style="ticks", palette=COLOURS, rc=rc())
     figure_data.record()
+    frames.show()
 
 
 def spread(positions: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:

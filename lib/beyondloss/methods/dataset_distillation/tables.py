@@ -122,8 +122,9 @@ def by_size_text(tables: list[pd.DataFrame]) -> pd.DataFrame:
     found = by_size(tables)
     if found.empty:
         return found
-    text = found[["images a class", "recipe", "best set"]].copy()
-    text["its accuracy"], text["random images"] = found["accuracy"].round(3), found["random"].round(3)
+    text = found[["images a class", "recipe"]].copy()
+    text["best set"] = found["best set"] + found["accuracy"].map(" {:.3f}".format)
+    text["random images"] = found["random"].map("{:.3f}".format)
     text["best - random, same recipe"] = [signed(values) for values in found["images"]]
     text["random, soft, augmented - best"] = [signed(values) for values in found["against"]]
     return text
