@@ -202,10 +202,13 @@ def figure(
     """Make a figure of the book again, from stored points: its picture and its data, into the current folder."""
     from beyondloss import catalogue
     from beyondloss.page import build as pages
+    from beyondloss.page import notebook
     from beyondloss.page.site.figures import figures
 
     chapter = catalogue.chapter(number.partition(".")[0])
     source = pages.checkout() / "notebooks" / f"{chapter.name}.ipynb"
+    committed = [found.number for found in figures(chapter, notebook.read(source))]
+    choose(f"figure of chapter {chapter.number}", number, committed)
     pages.execute_chapters([source], choose("scale", scale, SCALES), say=say)
     drawn = {found.number: found for found in figures(chapter, pages.executed(source, scale))}
     for written in drawn[choose(f"figure of chapter {chapter.number}", number, drawn)].write():

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 from beyondloss.data.idx import read_idx
-from beyondloss.experiment import MissingPoints, paths, table
+from beyondloss.experiment import MissingPoints, NotEnough, paths, table
 from beyondloss.experiment.engines import Job, _check
 from beyondloss.methods import dataset_distillation as dd
 from beyondloss.methods.dataset_distillation import (
@@ -348,9 +349,8 @@ def test_a_rate_comes_from_the_set_itself_or_from_the_nearest_one():
 
 @pytest.fixture
 def tiny_cifar(tmp_path, monkeypatch):
-    """A folder in the layout of CIFAR-10 on the hub, with random pictures."""
+    """A folder in the layout of CIFAR-10 on the hub, with random pictures, the first in grey as a few of ImageNet."""
     import datasets
-    from PIL import Image
 
     datasets.disable_progress_bars()
     generator = np.random.default_rng(0)
@@ -359,6 +359,7 @@ def tiny_cifar(tmp_path, monkeypatch):
         pictures = [
             Image.fromarray(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(count)
         ]
+        pictures[0] = pictures[0].convert("L")
         rows = {"img": pictures, "label": [i % 10 for i in range(count)]}
         datasets.Dataset.from_dict(rows, features=kinds).to_parquet(tmp_path / f"{part}-00000.parquet")
     place = replace(images.HUB["cifar-10"], name=str(tmp_path), revision=None)
@@ -382,7 +383,7 @@ def tiny_fashion(tmp_path, monkeypatch):
     for part, count in (("train", 80), ("t10k", 20)):
         write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", generator.integers(0, 256, (count, 28, 28)))
         write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(count) % 10)
-    monkeypatch.setattr(images, "FASHION_FOLDER", tmp_path)
+    monkeypatch.setitem(images.HUB, "fashion-mnist", replace(images.HUB["fashion-mnist"], idx=tmp_path))
     images.load.cache_clear()
     evaluation.Bench.of.cache_clear()
     yield tmp_path
@@ -401,7 +402,17 @@ def test_fashion_mnist_is_read_from_idx_files_and_goes_through_the_whole_path(ti
     assert tuned[0]["image_lr"] == settings.METHODS["decoupled"].grid[1]
 
 
-@pytest.mark.parametrize("content", [b"", b"text", bytes([0, 0, 8, 3]), bytes([0, 0, 8, 1, 0, 0, 0, 9, 1])])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        bytes([0, 0, 8, 3]),
+        bytes([0, 0, 8, 1, 0, 0, 0, 9, 1]),
+        gzip.compress(b"text")[:-4],
+        gzip.compress(b"text")[:10] + b"damaged",
+    ],
+)
 def test_a_damaged_idx_file_is_named(tmp_path, content):
     (tmp_path / "bad").write_bytes(content)
     with pytest.raises(ValueError, match="^bad is no IDX file, or not a whole one"):
@@ -441,18 +452,38 @@ def test_a_set_of_the_hub_goes_through_the_whole_full_scale_path(tiny_cifar, mon
     assert images.split(found, [0], 2, most=3).train.shape == (1, 30, 3, 32, 32)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "npz", "pt", "bare"])
-def test_published_sets_are_read_from_files(tmp_path, kind):
-    pictures, classes = torch.randn(10, 1, 8, 8), torch.arange(10)
-    path = tmp_path / f"set.{'pt' if kind == 'bare' else kind}"
-    if kind == "safetensors":
-        save_file({"images": pictures, "labels": classes}, path)
-    elif kind == "npz":
-        np.savez(path, image=pictures.numpy(), label=classes.numpy())
-    else:
-        torch.save(pictures if kind == "bare" else {"x": pictures, "y": classes}, path)
-    found, given = dd_ranking.load_distilled(path)
-    assert torch.equal(found, pictures) and (given is None if kind == "bare" else torch.equal(given, classes))
+PICTURES, TEN = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10)
+SAVED = {
+    "set.safetensors": lambda path: save_file({"images": PICTURES, "labels": TEN}, path),
+    "set.npz": lambda path: np.savez(path, image=PICTURES.numpy(), label=TEN.numpy()),
+    "names.pt": lambda path: torch.save({"x": PICTURES, "y": TEN}, path),
+    "mixed.PT": lambda path: torch.save({"images": PICTURES, "label": TEN}, path),
+    "data.pth": lambda path: torch.save({"data": PICTURES, "labels": TEN}, path),
+    "pair.pt": lambda path: torch.save((PICTURES, TEN), path),
+    "listed.pt": lambda path: torch.save({"images": list(PICTURES), "labels": TEN.tolist()}, path),
+    "arrays.pt": lambda path: torch.save({"images": PICTURES.numpy(), "labels": TEN.numpy()}, path),
+    "bare.pt": lambda path: torch.save(PICTURES, path),
+    "bare.npy": lambda path: np.save(path, PICTURES.numpy()),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_published_sets_are_read_from_files(tmp_path, name):
+    SAVED[name](tmp_path / name)
+    found, given = dd_ranking.load_distilled(tmp_path / name)
+    assert torch.equal(found, PICTURES)
+    assert given is None if name.startswith("bare") else torch.equal(given, TEN)
+
+
+@pytest.mark.parametrize("mode, channels", [("L", 1), ("RGB", 3)])
+def test_a_folder_of_pictures_a_class_is_read_in_order_of_number(tmp_path, mode, channels):
+    for label in range(11):
+        (tmp_path / str(label)).mkdir()
+        Image.new("L", (8, 8), 20 * label).convert(mode).save(tmp_path / str(label) / "a.png")
+        (tmp_path / str(label) / "notes.txt").touch()
+    found, given = dd_ranking.load_distilled(tmp_path)
+    assert found.shape == (11, channels, 8, 8) and found.dtype == torch.uint8
+    assert given.tolist() == list(range(11)) and (found[:, 0, 0, 0] == 20 * given).all()
 
 
 def test_files_are_read_as_the_code_of_dc_and_of_mtt_saves_them(tmp_path):
@@ -471,12 +502,23 @@ def test_files_are_read_as_the_code_of_dc_and_of_mtt_saves_them(tmp_path):
 def test_files_that_are_no_set_are_refused(tmp_path):
     torch.save({"pixels": torch.zeros(3)}, tmp_path / "a.pt")
     torch.save({"images": torch.zeros(3, 4)}, tmp_path / "b.pt")
+    torch.save({"data": []}, tmp_path / "none.pt")
+    torch.save({"images": {"a": torch.zeros(3)}}, tmp_path / "nested.pt")
+    (tmp_path / "c.gif").touch()
+    (tmp_path / "empty").mkdir()
+    for name, size in (("0", 8), ("1", 9)):
+        (tmp_path / "uneven" / name).mkdir(parents=True)
+        Image.new("L", (size, size)).save(tmp_path / "uneven" / name / "a.png")
     torch.save({"images": nn.Linear(1, 1)}, tmp_path / "code.pt")
     np.savez(tmp_path / "objects.npz", images=np.array([{}], dtype=object))
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     for name, message in (
         ("a.pt", "no entry"),
         ("b.pt", "must be"),
+        ("none.pt", "must be .* not None"),
+        ("nested.pt", "images are no array, but dict"),
+        ("empty", "has no folders of pictures"),
+        ("uneven", r"one size and mode, not \(8, 8\), \(9, 9\)"),
         ("c.gif", "read from"),
         ("d.pt", "no such file"),
         ("code.pt", "more than arrays"),
@@ -489,6 +531,7 @@ def test_files_that_are_no_set_are_refused(tmp_path):
 
 
 PROTOCOL = evaluation.Protocol(steps=3, teacher_steps=3, rounds=1, width=4)
+SURE = torch.full((10, 10), 0.01) + 0.9 * torch.eye(10)  # soft labels
 
 
 def test_a_report_holds_the_definition_and_takes_soft_labels():
@@ -501,10 +544,11 @@ def test_a_report_holds_the_definition_and_takes_soft_labels():
     assert report.lrs.value == pytest.approx(
         scores.label_robust_score(report.hlr.value, report.ior.value), abs=0.01
     )
-    assert "LRS" in repr(report) and "<table>" in report._repr_html_()
-    soft = torch.full((10, 10), 0.01) + 0.9 * torch.eye(10)
+    assert report.lrs_gain.value == pytest.approx(report.lrs.value - report.neutral_lrs)
+    assert repr(report).startswith("1 image a class, 2 seeds") and "LRS" in repr(report)
+    assert "<caption>1 image a class" in report._repr_html_()
     again = dd_ranking.evaluate(
-        means.numpy(), soft, "digits", use="soft", augmented=True, seeds=range(2), protocol=PROTOCOL
+        means.numpy(), SURE, "digits", use="soft", augmented=True, seeds=range(2), protocol=PROTOCOL
     )
     assert again.accuracy["hard"].value == pytest.approx(hard, abs=1e-6) and again.recipe == "soft, augmented"
 
@@ -518,13 +562,19 @@ def test_a_report_holds_the_definition_and_takes_soft_labels():
         (torch.zeros(10, 1, 8, 8), torch.ones(10, 10), "probabilities"),
         (torch.zeros(10, 1, 8, 8), torch.eye(10)[:, :9], "probabilities"),
         (torch.zeros(10, 1, 8, 8), torch.eye(10) - 0.1, "probabilities"),
-        (torch.zeros(10, 1, 8, 8), torch.arange(10).float(), "must be classes"),
+        (torch.zeros(10, 1, 8, 8), torch.arange(10).float(), r"must be classes.*labels.long\(\)"),
         (torch.zeros(10, 1, 8, 8), torch.arange(1, 11), "0 to 9"),
         (torch.zeros(10, 1, 8, 8), torch.arange(-1, 9), "0 to 9"),
         (torch.zeros(20, 1, 8, 8), None, r"repeat_interleave\(2\)"),
         (torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10), "standardised=False"),
-        (torch.full((10, 1, 8, 8), torch.nan), torch.arange(10), "640 pixels"),
-        (torch.full((10, 1, 8, 8), 255.0), torch.arange(10), "up to 255 are not standardised"),
+        (torch.full((10, 1, 8, 8), torch.nan), torch.arange(10), "10 images .* the first is image 0"),
+        (torch.full((10, 1, 8, 8), 255.0), torch.arange(10), "to 255 are not standardised"),
+        (torch.full((10, 1, 8, 8), 0.5), torch.arange(10), "from 0.5 to 0.5 are not standardised"),
+        (-torch.ones(10, 8, 8, 1), torch.arange(10), r"images.permute\(0, 3, 1, 2\)"),
+        (torch.zeros(10, 1, 8, 8), torch.randn(10, 10), "labels.softmax"),
+        (torch.zeros(10, 1, 8, 8), torch.arange(1, 11), "pass labels - 1"),
+        (torch.zeros(10, 1, 8, 8), torch.full((10,), 10**12), "are not classes from 0 to 9"),
+        (torch.zeros(10, 1, 8, 8), SURE.flip(0)[[0, *range(9)]], "pass the images' own as classes="),
         (torch.zeros(10, 1, 8, 8), torch.full((10, 10), torch.nan), "probabilities"),
         (torch.zeros(0, 1, 8, 8), torch.arange(0), "there are no images"),
     ],
@@ -538,12 +588,14 @@ def test_a_set_that_does_not_fit_is_refused_before_any_training(pictures, given,
 @pytest.mark.parametrize(
     "settings_, message",
     [
-        ({"use": "firm"}, "none of hard, soft"),
+        ({"use": "sift"}, "did you mean 'soft'"),
         ({"weight": 1.5}, "weight 1.5 is no number between 0 and 1"),
         ({"gamma": -0.5}, "gamma -0.5 is no number between 0 and 1"),
         ({"seeds": [3]}, "two different seeds"),
         ({"seeds": [0, 0, 1]}, "none twice"),
-        ({"dataset": "mnist"}, "none of digits"),
+        ({"seeds": [-1, 2]}, "from 0 on"),
+        ({"dataset": "fashion_mnist"}, "did you mean 'fashion-mnist'"),
+        ({"classes": torch.full((10, 10), 0.1)}, "`classes` must be integers"),
     ],
 )
 def test_an_evaluation_that_cannot_be_is_refused_by_name(settings_, message):
@@ -551,11 +603,94 @@ def test_an_evaluation_that_cannot_be_is_refused_by_name(settings_, message):
         dd_ranking.evaluate(torch.zeros(10, 1, 8, 8), torch.arange(10), protocol=PROTOCOL, **settings_)
 
 
-def test_pixels_from_0_to_1_are_not_taken_for_the_real_images_units():
-    with pytest.raises(ValueError, match="up to 1 are not in the real images' units, which go up to 16"):
-        dd_ranking.evaluate(
-            torch.ones(10, 1, 8, 8), torch.arange(10), standardised=False, protocol=PROTOCOL, seeds=range(2)
-        )
+OWN = dd_ranking.real_images("digits")
+MEANS = torch.stack([OWN.train[OWN.train_labels == c].mean(0) for c in range(10)])
+
+
+@pytest.mark.parametrize(
+    "pictures, standardised",
+    [
+        (MEANS, True),
+        (MEANS / 16, True),
+        (MEANS / 16, False),
+        (255 / 16 * MEANS, False),
+        (OWN.standardised(MEANS), False),
+        (-MEANS - 16, False),
+    ],
+)
+def test_pixels_in_other_units_than_said_are_refused(pictures, standardised):
+    with pytest.raises(ValueError, match=r"pixels from [-\d.]+ to [-\d.]+ are not"):
+        dd_ranking.as_images(pictures, OWN, standardised)
+
+
+@pytest.mark.parametrize(
+    "pictures, standardised",
+    [
+        (OWN.standardised(MEANS), True),
+        (MEANS, False),
+        (MEANS.to(torch.uint8), False),
+        ((MEANS / 16 - 0.2) / 0.5, ((0.2,), (0.5,))),
+        (torch.zeros(10, 1, 8, 8), True),
+    ],
+)
+def test_every_unit_that_is_said_comes_to_the_same(pictures, standardised):
+    found = dd_ranking.as_images(pictures, OWN, standardised)
+    wanted = pictures if not pictures.any() else OWN.standardised(MEANS)
+    assert torch.allclose(found, wanted, atol=0.2 if pictures.dtype == torch.uint8 else 1e-5)
+
+
+@pytest.mark.parametrize("hot", [torch.eye(10), torch.eye(10).bool(), torch.eye(10).long(), TEN[:, None]])
+def test_rows_with_a_single_one_are_classes(hot):
+    hard, soft = dd_ranking.as_labels(hot, 10, 10)
+    assert hard.tolist() == list(range(10)) and soft is None
+
+
+def test_soft_labels_may_name_another_class_than_the_image_has():
+    images_, hard, soft = dd_ranking.checked(PICTURES, SURE[[0, 0, *range(2, 10)]], OWN, classes=TEN)
+    assert torch.equal(hard, TEN) and soft.argmax(1).tolist() == [0, 0, *range(2, 10)]
+
+
+def test_larger_images_without_a_gpu_are_refused_before_any_training(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    pictures = torch.rand(20, 3, 32, 32), torch.arange(20) % 10
+    known = images.ImageSet.of(pictures, pictures)
+    with pytest.raises(NotEnough, match="take a GPU, and none is here: pass smaller ones"):
+        dd_ranking.evaluate(known.standardised(pictures[0][:10]), TEN, known, seeds=2)
+
+
+@pytest.mark.parametrize(
+    "train, message",
+    [
+        ((torch.zeros(3, 8, 8), torch.arange(3)), "must be .image, channel, size, size"),
+        ((torch.zeros(3, 1, 8, 9), torch.arange(3)), "size, size., not .3, 1, 8, 9"),
+        ((torch.zeros(3, 1, 8, 8), torch.arange(2)), "3 images have labels .2."),
+        ((torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])), "class 1 of 0 to 2 has no training images"),
+    ],
+)
+def test_a_set_of_one_s_own_that_cannot_be_is_refused(train, message):
+    with pytest.raises(ValueError, match=message):
+        images.ImageSet.of(train)
+
+
+def test_a_set_of_one_s_own_is_made_of_arrays_and_judged():
+    generator = np.random.default_rng(0)
+    train = generator.integers(0, 256, (60, 1, 8, 8)).astype(np.uint8), np.arange(60) % 3
+    known = images.ImageSet.of(train)
+    tiny = replace(PROTOCOL, validation=2)
+    report = dd_ranking.evaluate(
+        train[0][:6], train[1][:6], known, seeds=2, standardised=False, protocol=tiny
+    )
+    assert known.classes == 3 and 0 <= report.lrs.value <= 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"lrs": ()}, {"lrs": (0.1, -1.0)}, {"validation": 0}, {"rounds": -1}]
+)
+def test_a_protocol_that_trains_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        evaluation.Protocol(**wrong)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ranking.RankingPoint(**wrong)
 
 
 def test_random_images_get_stored_labels_where_the_set_has_stored_labels(monkeypatch):
@@ -567,7 +702,7 @@ def test_random_images_get_stored_labels_where_the_set_has_stored_labels(monkeyp
         "train_students",
         lambda *a: asked.append((a[3].labels, a[-1])) or students.train_students(*a),
     )
-    report = dd_ranking.evaluate(pictures, torch.eye(10), seeds=range(2), protocol=PROTOCOL)
+    report = dd_ranking.evaluate(pictures, SURE, seeds=range(2), protocol=PROTOCOL)
     assert report.recipe == "soft"  # as its labels are
     assert sum(kind == "soft" and teacher is None for kind, teacher in asked) == 6  # three views, two sides
 

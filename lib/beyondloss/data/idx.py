@@ -1,6 +1,7 @@
 """Images and labels in the IDX files of MNIST and of the sets that took its format over."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ def read_idx(path: str | Path) -> np.ndarray:
         start = 4 + 4 * dimensions
         shape = np.frombuffer(content[4:start], ">i4")
         array = np.frombuffer(content[start:], np.uint8).reshape(shape)
-    except (OSError, EOFError, IndexError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, IndexError, ValueError) as error:
         raise ValueError(
             f"{path.name} is no IDX file, or not a whole one: install or copy it again"
         ) from error

@@ -32,7 +32,8 @@ class Cost:
             )
 
     def _amounts(self) -> str:
-        return f"{self.gpus} GPUs, {self.memory_gb:.3g} GB of memory and {self.disk_gb:.3g} GB of disk"
+        gpus = f"{self.gpus} GPU" + ("" if self.gpus == 1 else "s")
+        return f"{gpus}, {self.memory_gb:.3g} GB of memory and {self.disk_gb:.3g} GB of disk"
 
 
 def gpus_here() -> int:

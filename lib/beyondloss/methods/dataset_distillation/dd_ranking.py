@@ -5,24 +5,26 @@ images, labels = dd_ranking.load_distilled("my_set.pt")
 dd_ranking.evaluate(images, labels, "cifar-10")
 """
 
-import codecs
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from numbers import Integral, Real
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from beyondloss.experiment import Effect, paired_interval
+from beyondloss.experiment import Effect, NotEnough, choose, paired_interval
 from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.distillation import picked
 from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, corners
+from beyondloss.methods.dataset_distillation.files import load_distilled
 from beyondloss.methods.dataset_distillation.images import ImageSet, load, with_test_part
 from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
 from beyondloss.methods.dataset_distillation.students import LABELS
 from beyondloss.trainers.streams import Streams
+
+__all__ = ["Report", "evaluate", "load_distilled", "real_images"]
 
 SMALL = 16  # pixels up to which an image is judged by the networks of digits
 FAR = 10  # times the largest real pixel that a standardised image may have
@@ -30,11 +32,15 @@ FAR = 10  # times the largest real pixel that a standardised image may have
 
 @dataclass(frozen=True)
 class Report:
-    """The scores of one set with 95% intervals over seeds, and the accuracies that they are made of."""
+    """The scores of one set with 95% intervals over seeds, and the accuracies that they are made of.
+
+    lrs_gain: LRS less that of as many random images, seed by seed: what to look at before a set is called better.
+    """
 
     hlr: Effect
     ior: Effect
     lrs: Effect
+    lrs_gain: Effect
     ars: Effect
     neutral_lrs: float  # of a random subset, for which LRS is to be compared
     neutral_ars: float
@@ -43,6 +49,8 @@ class Report:
     whole: Effect
     recipe: str
     weight: float
+    gamma: float
+    judged: str  # what, and by how many seeds
 
     def table(self) -> list[tuple[str, str, str]]:
         """Name, value with interval, and what to compare it with."""
@@ -50,19 +58,25 @@ class Report:
             ("HLR (smaller is better)", self.hlr, "0: as good as all images"),
             (f"IOR under {self.recipe!r}", self.ior, "0: as good as random images"),
             (f"LRS, weight {self.weight:g}", self.lrs, f"{self.neutral_lrs:.3f}: random images"),
-            ("ARS", self.ars, f"{self.neutral_ars:.3f}: random images"),
+            ("LRS less that of random images", self.lrs_gain, "0: as good as random images"),
+            (f"ARS, weight {self.gamma:g}", self.ars, f"{self.neutral_ars:.3f}: random images"),
         ]
-        rows += [(f"accuracy, {name}", self.accuracy[name], f"{self.random[name]:.3f}") for name in CORNERS]
+        rows += [
+            (f"accuracy, {name}", self.accuracy[name], f"{self.random[name]:.3f}: random images")
+            for name in CORNERS
+        ]
         return [(name, f"{effect:.3f}", against) for name, effect, against in rows]
 
     def __repr__(self) -> str:
         rows = [("", "this set", "to compare"), *self.table()]
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)
+        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        return "\n".join([self.judged, *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in self.table())
-        return f"<table><tr><th>measure</th><th>this set</th><th>to compare</th></tr>{rows}</table>"
+        heads = "<tr><th>measure</th><th>this set</th><th>to compare</th></tr>"
+        return f"<table><caption>{self.judged}</caption>{heads}{rows}</table>"
 
 
 def evaluate(
@@ -70,34 +84,39 @@ def evaluate(
     labels: Tensor | np.ndarray | None,
     dataset: str | ImageSet = "digits",
     *,
+    classes: Tensor | np.ndarray | None = None,
     use: str | None = None,
     augmented: bool = False,
     weight: float = 0.5,
     gamma: float = 0.5,
-    seeds: Sequence[int] = range(5),
-    standardised: bool = True,
+    seeds: int | Sequence[int] = 5,
+    standardised: bool | tuple[Sequence[float], Sequence[float]] = True,
     protocol: Protocol | None = None,
 ) -> Report:
-    """Judge a distilled set of one's own.
+    """Judge a distilled set of one's own. Digits take a minute or two; larger images take a GPU.
 
-    images: [image, channel, height, width], standardised by the mean and deviation of the real training images, unless
-        `standardised` is False: then they are in the real images' own units and standardised here.
-    labels: classes [image], or stored soft labels [image, classes], whose largest entry is the class.
-    dataset: a name (`DATASETS`) or an ImageSet of one's own.
+    images: [image, channel, height, width].
+    labels: classes [image] (or one-hot rows), or stored soft labels [image, classes].
+    dataset: a name (`DATASETS`) or an ImageSet of one's own (`ImageSet.of`).
+    classes: of the images [image] where labels are soft; where their largest entry lies, unless given.
     use, augmented: the recipe that the set is published with: "hard" or "soft" labels (soft where `labels` are, unless
         said otherwise), and whether views are augmented. Soft labels are a teacher's, given anew for each view; where
         the set brings stored ones, those, and random images then get the teacher's stored once an image, too.
     weight, gamma: of IOR in LRS, and of the gain under augmentation in ARS.
-    seeds: each draws its own validation part, teacher, random subset and students; intervals are over them. The test
-        part is the published one, or that of `real_images`, from whose training part a set is to be distilled. Some
-        of that part validate learning rates here: a set may contain them, random images do not.
+    seeds: their number, or which. Each draws its own validation part, teacher, random subset and students; intervals
+        are over them. The test part is the published one, or that of `real_images`, from whose training part a set is
+        to be distilled. Some of that part validate learning rates here: a set may contain them, random images do not.
+    standardised: True where the images have been, by the mean and deviation of the real training images; False where
+        they are in the real images' own units, to be standardised here; or the (means, deviations), one a channel of
+        pixels from 0 to 1, by which they have been.
     protocol: the students and their budget; by the size of the images unless given. Its `dataset` is not looked at.
-    Raises ValueError naming what does not fit.
+    Raises ValueError naming what does not fit, NotEnough where networks for larger images are asked for without a GPU.
     """
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
     asked(use, {"weight": weight, "gamma": gamma}, seeds)
     known = real_images(dataset)
+    images, hard, soft = checked(images, labels, known, standardised, classes)
     protocol = protocol or protocol_for(known)
-    images, hard, soft = checked(images, labels, known, standardised)
     use = use or ("hard" if soft is None else "soft")
     bench = Bench.made(known, protocol, tuple(seeds))
     repeated, kept = (each_seed(bench, part) for part in (images, soft))
@@ -108,21 +127,27 @@ def evaluate(
     )
     own = corner(use, augmented)
     gains = {name: mine[name] - random[name] for name in CORNERS}
-    hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), mine["hard"])
-    random_hlr = scores.hard_label_recovery(bench.whole.double().numpy(force=True), random["hard"])
+    whole = bench.whole.double().numpy(force=True)
+    hlr, random_hlr = (scores.hard_label_recovery(whole, side["hard"]) for side in (mine, random))
+    lrs, neutral = scores.label_robust_score(hlr, gains[own], weight), scores.neutral_lrs(random_hlr, weight)
     ars = scores.augmentation_robust_score(gains[corner(use, True)], gains[corner(use, False)], gamma)
+    per_class = len(hard) // known.classes
     return Report(
         hlr=paired_interval(hlr),
         ior=paired_interval(gains[own]),
-        lrs=paired_interval(scores.label_robust_score(hlr, gains[own], weight)),
+        lrs=paired_interval(lrs),
+        lrs_gain=paired_interval(lrs - neutral),
         ars=paired_interval(ars),
-        neutral_lrs=float(np.mean(scores.neutral_lrs(random_hlr, weight))),
+        neutral_lrs=float(np.mean(neutral)),
         neutral_ars=scores.NEUTRAL,
         accuracy={name: paired_interval(values) for name, values in mine.items()},
         random={name: paired_interval(values) for name, values in random.items()},
-        whole=paired_interval(bench.whole.double().numpy(force=True)),
+        whole=paired_interval(whole),
         recipe=own,
         weight=weight,
+        gamma=gamma,
+        judged=f"{per_class} {'image' if per_class == 1 else 'images'} a class, {len(seeds)} seeds; soft labels: "
+        + ("the teacher's, for every view" if soft is None else "those stored with the set"),
     )
 
 
@@ -132,10 +157,15 @@ def real_images(dataset: str | ImageSet) -> ImageSet:
 
 
 def protocol_for(known: ImageSet) -> Protocol:
-    """The chapter's sizes for images as small as digits; else those of the literature, on a GPU if there is one."""
+    """The chapter's sizes for images as small as digits; else those of the literature, for which it takes a GPU."""
     size = known.train.shape[-1]
     if size <= SMALL:
         return Protocol()
+    if not torch.cuda.is_available():
+        raise NotEnough(
+            f"images of {size} pixels are judged by networks of width 128, which take a GPU, and none is here: pass "
+            "smaller ones, as protocol=Protocol(width=32, depth=3, steps=400, teacher_steps=1000)"
+        )
     return Protocol(
         width=128,
         depth=4 if size >= 64 else 3,
@@ -150,51 +180,79 @@ def protocol_for(known: ImageSet) -> Protocol:
 
 def asked(use: str | None, weights: dict[str, float], seeds: Sequence[int]) -> None:
     """ValueError for a recipe, a weight or seeds that there cannot be, before anything is loaded."""
-    if use not in (None, *LABELS):
-        raise ValueError(f"use {use!r} is none of {', '.join(LABELS)}")
+    if use is not None:
+        choose("kind of labels", use, LABELS)
     for name, weight in weights.items():
-        if not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+        if not isinstance(weight, Real) or not 0 <= weight <= 1:
             raise ValueError(f"{name} {weight!r} is no number between 0 and 1")
-    if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"an interval takes two different seeds or more and none twice, not {list(seeds)}")
+    whole = all(isinstance(seed, Integral) and seed >= 0 for seed in seeds)
+    if not whole or len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"an interval takes two different seeds or more, from 0 on and none twice, not {list(seeds)}"
+        )
 
 
 def checked(
     images: Tensor | np.ndarray,
     labels: Tensor | np.ndarray | None,
     known: ImageSet,
-    standardised: bool = True,
+    standardised: bool | tuple[Sequence[float], Sequence[float]] = True,
+    classes: Tensor | np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Standardised images, classes, and stored soft labels or None; ValueError naming what does not fit."""
-    return as_images(torch.as_tensor(images), known, standardised), *as_labels(
-        labels, len(images), known.classes
-    )
+    images = as_images(torch.as_tensor(images), known, standardised)
+    hard, soft = as_labels(labels, len(images), known.classes)
+    if classes is not None:
+        hard, also_soft = as_labels(classes, len(images), known.classes)
+        if also_soft is not None:
+            raise ValueError("`classes` must be integers, one an image; soft labels go into `labels`")
+    balanced(hard, known.classes, guessed=soft is not None and classes is None)
+    return images, hard, soft
 
 
 def as_images(
-    images: Tensor, known: ImageSet, standardised: bool
+    images: Tensor, known: ImageSet, standardised: bool | tuple[Sequence[float], Sequence[float]]
 ) -> Float[Tensor, "image channel height width"]:
-    wanted = list(known.train.shape[1:])
+    """Images as students get them: with mean 0 and deviation 1 where the real ones have them."""
+    channels, *size = known.train.shape[1:]
     if not len(images):
         raise ValueError("there are no images")
-    if images.dim() != 4 or list(images.shape[1:]) != wanted:
+    if images.dim() != 4 or list(images.shape[1:]) != [channels, *size]:
+        last = list(images.shape[1:]) == [*size, channels]
         raise ValueError(
-            f"images have shape {list(images.shape)}, the data set asks for [image, {', '.join(map(str, wanted))}]"
+            f"images have shape {list(images.shape)}, the data set asks for "
+            f"[image, {', '.join(map(str, [channels, *size]))}]"
+            + (": channels go first, images.permute(0, 3, 1, 2)" if last else "")
         )
-    if standardised and not images.is_floating_point():
-        raise ValueError(f"images of {images.dtype} are not standardised: pass standardised=False")
-    if not images.isfinite().all():
-        raise ValueError(f"{int((~images.isfinite()).sum())} pixels of the images are not finite")
-    own, real = images.float().abs().max(), known.train.max()
-    if not standardised and own <= 1 < real:
+    bad = (~images.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(f"{len(bad)} images have pixels that are not finite, the first is image {bad[0]}")
+    in_units(images, known, standardised)
+    if standardised is True:
+        return images.float()
+    if standardised is not False:
+        mean, deviation = (torch.tensor(part, dtype=torch.float32)[:, None, None] for part in standardised)
+        images = (images * deviation + mean) * known.train.max()
+    return known.standardised(images)
+
+
+def in_units(images: Tensor, known: ImageSet, standardised: object) -> None:
+    """ValueError for pixels that cannot be in the units that they are said to be in."""
+    low, high, top = float(images.min()), float(images.max()), float(known.train.max())
+    pixels = f"pixels from {low:.3g} to {high:.3g}"
+    if standardised is False:
+        if low < -top or not top / 5 <= high <= 2 * top:
+            raise ValueError(
+                f"{pixels} are not in the units of the real images, 0 to {top:.0f}: bring them there, or leave out "
+                "standardised=False if they are standardised"
+            )
+        return
+    real = known.standardised(known.train[:100])
+    if not images.is_floating_point() or low >= 0 < high or high > FAR * real.abs().max():
         raise ValueError(
-            f"pixels up to {own:.3g} are not in the real images' units, which go up to {real:.0f}"
+            f"{pixels} are not standardised, which takes real images from {real.min():.3g} to {real.max():.3g}: bring "
+            f"them to pixels from 0 to {top:.0f} and pass standardised=False"
         )
-    if standardised and own > FAR * known.standardised(known.train[:100]).abs().max():
-        raise ValueError(
-            f"pixels up to {own:.3g} are not standardised: pass standardised=False, or standardise them"
-        )
-    return images.float() if standardised else known.standardised(images)
 
 
 def as_labels(
@@ -207,26 +265,53 @@ def as_labels(
             f"torch.arange({classes}).repeat_interleave({max(1, images // classes)})"
         )
     labels = torch.as_tensor(labels)
+    labels = labels.float() if labels.dtype == torch.bool else labels
+    labels = labels.squeeze(1) if labels.dim() == 2 and labels.shape[1] == 1 else labels
     if len(labels) != images:
         raise ValueError(f"{images} images have {len(labels)} labels")
     if labels.dim() == 1 and not labels.is_floating_point():
-        hard, soft = labels.long(), None
-    else:
-        hard, soft = labels.flatten(1).argmax(1) if labels.dim() > 1 else labels.long(), labels.float()
-        sums = soft.sum(1) if soft.dim() == 2 else torch.zeros(0)
-        whole = list(soft.shape) == [images, classes] and bool(soft.isfinite().all())
-        if not whole or soft.min() < 0 or (sums - 1).abs().max() > 1e-3:
-            raise ValueError(
-                f"labels must be classes, integers [{images}], or probabilities [{images}, {classes}] whose rows "
-                f"sum to 1, not {labels.dtype} {list(labels.shape)}"
-            )
-    counts = torch.bincount(hard, minlength=classes) if hard.min() >= 0 else torch.zeros(0)
-    if len(counts) != classes or len(counts.unique()) != 1:
+        return in_range(labels.long(), classes), None
+    if list(labels.shape) != [images, classes] or not probabilities(labels):
+        hint = "labels.long()" if labels.dim() == 1 else "labels.softmax(-1), if they are logits"
         raise ValueError(
-            f"every one of the {classes} classes, 0 to {classes - 1}, needs the same number of images, not "
-            f"{dict(zip(*(part.tolist() for part in hard.unique(return_counts=True)), strict=True))}"
+            f"labels must be classes, integers [{images}], or probabilities [{images}, {classes}] whose rows sum to 1, "
+            f"not {labels.dtype} {list(labels.shape)}: pass {hint}"
         )
-    return hard, soft
+    one_hot = bool((labels.amax(1) == 1).all())
+    return labels.argmax(1), None if one_hot else labels.float()
+
+
+def probabilities(labels: Tensor) -> bool:
+    """Whether every row is a distribution, to rounding."""
+    sums = labels.double().sum(1)
+    return bool(labels.isfinite().all() and labels.min() >= 0 and (sums - 1).abs().max() < 1e-3)
+
+
+def in_range(labels: Int[Tensor, " image"], classes: int) -> Int[Tensor, " image"]:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        hint = ": pass labels - 1" if (low, high) == (1, classes) else ""
+        raise ValueError(f"labels from {low} to {high} are not classes from 0 to {classes - 1}{hint}")
+    return labels
+
+
+def balanced(hard: Int[Tensor, " image"], classes: int, guessed: bool) -> None:
+    """ValueError unless every class has the same number of images, as random images will."""
+    counts = torch.bincount(hard, minlength=classes)
+    if len(counts.unique()) == 1:
+        return
+    usual = counts.mode().values
+    off = {c: int(counts[c]) for c in (counts != usual).nonzero().flatten().tolist()}
+    some = ", ".join(f"{count} of class {c}" for c, count in list(off.items())[:5])
+    raise ValueError(
+        f"every one of the {classes} classes needs the same number of images; most have {usual}, but there are {some}"
+        + (f" and {len(off) - 5} more" if len(off) > 5 else "")
+        + (
+            ": pass the images' own as classes=, they were taken from the largest soft label"
+            if guessed
+            else ""
+        )
+    )
 
 
 def each_seed(bench: Bench, part: Tensor | None) -> Tensor | None:
@@ -253,74 +338,3 @@ def random_like(bench: Bench, hard: Tensor) -> Float[Tensor, "seed image channel
         raise ValueError(f"{each} images a class are more than the {pool.shape[2]} there are to draw from")
     order = streams.uniform(*pool.shape[1:3]).argsort(-1)[..., :each]
     return picked(pool, order).flatten(1, 2)
-
-
-NAMES = (
-    ("images", "labels"),
-    ("image", "label"),
-    ("x", "y"),
-)  # of the entries of a file, in order of preference
-
-
-def load_distilled(
-    path: str | Path, labels: str | Path | None = None
-) -> tuple[Num[Tensor, "image channel height width"], Tensor | None]:
-    """Images and labels of a published distilled set; nothing in its files is executed.
-
-    Reads .safetensors, .npz, and .pt or .pth files. The entries are called as NAMES says; or `data` is a list of pairs
-    of images and labels, as the code of DC, DSA and DM saves it, whose first is taken; or the file holds the images
-    alone: their labels are those in the file `labels`, as MTT's code saves them, or None. ValueError for anything else.
-    """
-    path, named = Path(path), read(path)
-    if not isinstance(named, dict):
-        named = {"images": named}
-    elif "data" in named:
-        named = dict(zip(NAMES[0], named["data"][0], strict=False))
-    image, label = next((pair for pair in NAMES if pair[0] in named), ("", ""))
-    if not image:
-        wanted = ", ".join(f"`{pair[0]}`" for pair in NAMES)
-        raise ValueError(f"{path.name} has no entry {wanted} or `data`, only {', '.join(map(str, named))}")
-    images, given = torch.as_tensor(named[image]), read(labels) if labels else named.get(label)
-    if images.dim() != 4:
-        raise ValueError(
-            f"{path.name}: images must be [image, channel, height, width], not {list(images.shape)}"
-        )
-    return images, None if given is None else torch.as_tensor(given)
-
-
-def read(path: str | Path):
-    """What a file of tensors holds; ValueError for other files, and for what would run code."""
-    path = Path(path)
-    readers: dict[str, Callable] = {".safetensors": _safetensors, ".npz": _npz, ".pt": _torch, ".pth": _torch}
-    if path.suffix not in readers:
-        raise ValueError(f"{path.name}: distilled sets are read from {', '.join(readers)}")
-    if not path.is_file():
-        raise ValueError(f"{path.name}: there is no such file")
-    try:
-        return readers[path.suffix](path)
-    except Exception as error:  # each format has its own; what they mean to the reader is one thing
-        raise ValueError(
-            f"{path.name} is damaged or holds more than arrays, which is not read: save images and labels alone, as "
-            "torch.save({'images': images, 'labels': labels}, path) does"
-        ) from error
-
-
-def _safetensors(path: Path) -> dict:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-def _npz(path: Path) -> dict:
-    with np.load(path, allow_pickle=False) as found:
-        return dict(found)
-
-
-def _torch(path: Path):
-    """Tensors, and the numbers of numpy that published files keep beside them (accuracies)."""
-    scalar = np._core.multiarray.scalar
-    numbers = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    with torch.serialization.safe_globals(
-        [*numbers, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, codecs.encode]
-    ):
-        return torch.load(path, map_location="cpu", weights_only=True)

@@ -42,6 +42,13 @@ class Protocol:
     temperature: float = 4.0
     device: str = "cpu"  # or cuda; auto takes a GPU where there is one
 
+    def __post_init__(self):
+        for name in ("width", "depth", "steps", "batch", "rounds", "teacher_steps", "validation"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if not self.lrs or min(self.lrs) <= 0:
+            raise ValueError(f"lrs must be learning rates above 0, one or more, not {self.lrs}")
+
     @property
     def place(self) -> str:
         """The device itself."""
@@ -59,6 +66,7 @@ class Judged(Protocol):
     seed: int = 0
 
     def __post_init__(self):
+        super().__post_init__()
         for name, valid in (("method", METHODS), ("dataset", DATASETS)):
             if (value := getattr(self, name)) not in valid:
                 raise ValueError(f"{name} {value!r} is none of {', '.join(valid)}")

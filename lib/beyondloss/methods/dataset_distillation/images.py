@@ -4,20 +4,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from beyondloss.data.hub import load_dataset
+from beyondloss.data.hub import HubError, load_dataset
 from beyondloss.data.idx import read_idx
 from beyondloss.data.text import revision_of
+from beyondloss.experiment import choose
+
+
+class Labelled(NamedTuple):
+    """Images of one part of a set and the class of each."""
+
+    images: Num[Tensor, "image channel height width"]
+    labels: Int[Tensor, " image"]
+
+    @classmethod
+    def of(cls, images: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> "Labelled":
+        """Both as tensors; ValueError where their shapes do not fit."""
+        images, labels = torch.as_tensor(images), torch.as_tensor(labels).long()
+        if images.dim() != 4 or images.shape[2] != images.shape[3]:
+            raise ValueError(f"images must be [image, channel, size, size], not {list(images.shape)}")
+        if list(labels.shape) != [len(images)]:
+            raise ValueError(f"{len(images)} images have labels {list(labels.shape)}, one each is asked for")
+        return cls(images, labels)
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images as they come, their labels, and the mean and deviation of each channel of the training part."""
+    """Images as they come, their labels, and the mean and deviation of each channel of the training part.
+
+    mirror: whether a mirrored image keeps its class.
+    """
 
     train: Num[Tensor, "image channel height width"]
     train_labels: Int[Tensor, " image"]
@@ -26,9 +48,30 @@ class ImageSet:
     mean: Float[Tensor, "channel 1 1"]
     deviation: Float[Tensor, "channel 1 1"]
     classes: int
-    mirror: bool  # whether a mirrored image keeps its class
+    mirror: bool
     origin: str
     licence: str
+
+    @classmethod
+    def of(
+        cls,
+        train: tuple,
+        test: tuple | None = None,
+        *,
+        mirror: bool = False,
+        origin: str = "own",
+        licence: str = "unknown",
+    ) -> "ImageSet":
+        """A set from images [image, channel, height, width] and classes from 0 on, tensors or arrays, of each part.
+
+        It has so many classes as the training labels name, and the statistics of that part. Without a test part a third
+        of the images is put aside for one. ValueError for images or classes that students cannot take.
+        """
+        train, test = (part and Labelled.of(*part) for part in (train, test))
+        if not (counts := torch.bincount(train.labels)).all():
+            raise ValueError(f"class {int(counts.argmin())} of 0 to {len(counts) - 1} has no training images")
+        statistics = channel_statistics(train.images)
+        return cls(*train, *(test or (None, None)), *statistics, len(counts), mirror, origin, licence)
 
     def standardised(self, images: Tensor) -> Float[Tensor, "image channel height width"]:
         """Images with mean 0 and deviation 1 a channel over the training part."""
@@ -59,16 +102,8 @@ def digits() -> ImageSet:
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    images = torch.tensor(found.images, dtype=torch.float32)[:, None]
-    labels = torch.tensor(found.target, dtype=torch.long)
-    return ImageSet(
-        images,
-        labels,
-        None,
-        None,
-        *channel_statistics(images),
-        classes=10,
-        mirror=False,
+    return ImageSet.of(
+        (found.images[:, None].astype(np.float32), found.target),
         origin="UCI optical recognition of handwritten digits, test part, as in scikit-learn",
         licence="CC BY 4.0",
     )
@@ -76,9 +111,11 @@ def digits() -> ImageSet:
 
 @dataclass(frozen=True)
 class HubImages:
-    """Where an image set lies on the hub, how its columns are called, and to which size its images are brought.
+    """Where an image set lies on the hub, how its columns are called, and to which size and mode images are brought.
 
     revision: the commit of the hub's repository; None for a local folder of the same layout.
+    mode: RGB, to which the grey images among coloured ones are brought, or L for grey.
+    idx: a folder that may hold the same images as IDX files, which are then read instead; None if there is none.
     """
 
     name: str
@@ -87,8 +124,10 @@ class HubImages:
     label: str
     test: str
     size: int
+    mode: str = "RGB"
     mirror: bool = True
     licence: str = "see hub page"
+    idx: Path | None = None
 
 
 HUB = {
@@ -99,7 +138,9 @@ HUB = {
         label="label",
         test="test",
         size=28,
+        mode="L",
         licence="MIT",
+        idx=Path("/usr/share/datasets/fashion-mnist"),  # of Debian's package dataset-fashion-mnist
     ),
     "cifar-10": HubImages(
         name="uoft-cs/cifar10",
@@ -134,73 +175,62 @@ HUB = {
         size=64,
     ),
 }
-# where Debian's package dataset-fashion-mnist puts the same images
-FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DATASETS = ("digits", *HUB)
 
 
 @cache
 def load(dataset: str) -> ImageSet:
-    """An image set by name. ValueError for an unknown name, HubError where the hub cannot be reached."""
-    if dataset == "digits":
+    """An image set by name. BadInput for an unknown name, HubError where the hub cannot be reached."""
+    if choose("data set", dataset, DATASETS) == "digits":
         return digits()
-    if dataset not in HUB:
-        raise ValueError(f"dataset {dataset!r} is none of {', '.join(DATASETS)}")
-    if dataset == "fashion-mnist" and FASHION_FOLDER.is_dir():
-        return from_idx(FASHION_FOLDER)
-    return from_hub(HUB[dataset])
+    place = HUB[dataset]
+    if place.idx is None:
+        return from_hub(place)
+    if place.idx.is_dir():
+        return from_idx(place)
+    try:
+        return from_hub(place)
+    except HubError as error:
+        raise HubError(f"{error}; or put its IDX files into {place.idx}, as Debian's package does") from error
 
 
-def from_idx(folder: Path) -> ImageSet:
-    """Fashion-MNIST, or a set of the same file names, from a folder of IDX files. ValueError for a damaged file."""
+def from_idx(place: HubImages) -> ImageSet:
+    """Training and test images from the IDX files of `place`, in memory. ValueError for a damaged file."""
 
-    def part(name: str) -> tuple[Tensor, Tensor]:
+    def part(name: str) -> Labelled:
         images, labels = (
-            read_idx(folder / f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
+            read_idx(place.idx / f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
         )
-        return torch.tensor(images)[:, None], torch.tensor(labels, dtype=torch.long)
+        return Labelled(torch.tensor(images)[:, None], torch.tensor(labels).long())
 
-    train, labels = part("train")
-    test, test_labels = part("t10k")
-    return ImageSet(
-        train,
-        labels,
-        test,
-        test_labels,
-        *channel_statistics(train),
-        classes=int(labels.max()) + 1,
-        mirror=True,
-        origin="Debian package dataset-fashion-mnist",
-        licence="MIT",
+    return ImageSet.of(
+        part("train"),
+        part("t10k"),
+        mirror=place.mirror,
+        origin=f"IDX files of {place.name}",
+        licence=place.licence,
     )
 
 
 def from_hub(place: HubImages) -> ImageSet:
     """Training and test images of a hub data set, or of a local folder of the same layout, in memory."""
     found = load_dataset(place.name, revision=place.revision)
-    train, labels = pixels(found["train"], place)
-    test, test_labels = pixels(found[place.test], place)
-    return ImageSet(
-        train,
-        labels,
-        test,
-        test_labels,
-        *channel_statistics(train),
-        classes=int(labels.max()) + 1,
+    return ImageSet.of(
+        pixels(found["train"], place),
+        pixels(found[place.test], place),
         mirror=place.mirror,
         origin=f"{place.name}@{revision_of(found['train'], place.revision)}",
         licence=place.licence,
     )
 
 
-def pixels(rows, place: HubImages) -> tuple[Tensor, Tensor]:
+def pixels(rows, place: HubImages) -> Labelled:
     """All images of a split, brought to one size, as [image, channel, height, width] in 0 to 255, and their labels."""
-    first = np.asarray(rows[0][place.image])
-    mode, size = "L" if first.ndim == 2 else "RGB", (place.size, place.size)
-    arrays = [np.asarray(row[place.image].convert(mode).resize(size)) for row in rows]
+    size = (place.size, place.size)
+    arrays = [np.asarray(row[place.image].convert(place.mode).resize(size)) for row in rows]
     stacked = torch.from_numpy(np.stack(arrays))
     images = stacked[:, None] if stacked.dim() == 3 else stacked.permute(0, 3, 1, 2)
-    return images.contiguous(), torch.tensor(rows[place.label], dtype=torch.long)
+    return Labelled(images.contiguous(), torch.tensor(rows[place.label], dtype=torch.long))
 
 
 def channel_statistics(
