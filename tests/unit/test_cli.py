@@ -215,6 +215,7 @@ BAD = {
     "a share that is none": (["verify", "3", "--share", "2"], "--share"),
     "no seeds to verify": (["verify", "3", "--most", "0"], "--most"),
     "nothing to verify": (["verify", "3", "--scale", "smoke"], "no stored points"),
+    "no such figure": (["figure", "3.9"], "unknown figure of chapter 3 '3.9'"),
     "unknown scale of claims": (["claims", "--scale", "ful"], "did you mean 'full'"),
     "no site to serve": (["serve"], "beyondloss build --scale quick"),
     "more GPUs than there are": (["run", "3", "--scale", "full"], "99 GPUs"),
