@@ -112,13 +112,13 @@ def evaluate(
     protocol: the students and their budget; by the size of the images unless given. Its `dataset` is not looked at.
     Raises ValueError naming what does not fit, NotEnough where networks for larger images are asked for without a GPU.
     """
-    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    seeds = range(seeds) if isinstance(seeds, int) else tuple(seeds)
     asked(use, {"weight": weight, "gamma": gamma}, seeds)
     known = real_images(dataset)
     images, hard, soft = checked(images, labels, known, standardised, classes)
     protocol = protocol or protocol_for(known)
     use = use or ("hard" if soft is None else "soft")
-    bench = Bench.made(known, protocol, tuple(seeds))
+    bench = Bench.made(known, protocol, tuple(map(int, seeds)))
     repeated, kept = (each_seed(bench, part) for part in (images, soft))
     drawn = random_like(bench, hard)
     mine = judged(bench, repeated, hard, kept)
@@ -170,7 +170,7 @@ def protocol_for(known: ImageSet) -> Protocol:
         width=128,
         depth=4 if size >= 64 else 3,
         steps=1000,
-        batch=256,
+        batch=64 if size >= 64 else 256,  # fifty students of such a batch fit a GPU of 80 GB
         teacher_steps=20_000,
         validation=50,
         lrs=(0.001, 0.005, 0.01, 0.05, 0.1),
@@ -200,7 +200,7 @@ def checked(
     classes: Tensor | np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Standardised images, classes, and stored soft labels or None; ValueError naming what does not fit."""
-    images = as_images(torch.as_tensor(images), known, standardised)
+    images = as_images(torch.as_tensor(images).cpu(), known, standardised)
     hard, soft = as_labels(labels, len(images), known.classes)
     if classes is not None:
         hard, also_soft = as_labels(classes, len(images), known.classes)
@@ -264,7 +264,7 @@ def as_labels(
             f"there are no labels: where the images are in order of class, pass "
             f"torch.arange({classes}).repeat_interleave({max(1, images // classes)})"
         )
-    labels = torch.as_tensor(labels)
+    labels = torch.as_tensor(labels).cpu()
     labels = labels.float() if labels.dtype == torch.bool else labels
     labels = labels.squeeze(1) if labels.dim() == 2 and labels.shape[1] == 1 else labels
     if len(labels) != images:

@@ -51,6 +51,13 @@ class Task:
     setting: Setting = Setting()
     affine: Affine = Affine()
 
+    def __post_init__(self):
+        most = self.split.by_class.shape[2]
+        if not 1 <= self.per_class <= most:
+            raise ValueError(
+                f"{self.per_class} images a class are none of 1 to the {most} there are to draw from"
+            )
+
     @property
     def device(self) -> torch.device:
         return self.split.train.device

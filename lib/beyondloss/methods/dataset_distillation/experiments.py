@@ -2,6 +2,12 @@
 
 from beyondloss.experiment import Axis, Cost, Experiment
 from beyondloss.methods.dataset_distillation.labels import INPUTS, LABELS, LabelsPoint, run_labels
+from beyondloss.methods.dataset_distillation.protocol_checks import (
+    ChoicePoint,
+    ReferencePoint,
+    run_choice,
+    run_references,
+)
 from beyondloss.methods.dataset_distillation.ranking import RankingPoint, run_ranking
 from beyondloss.methods.dataset_distillation.rates import TUNED_AT
 from beyondloss.methods.dataset_distillation.settings import METHODS, OPTIMISED
@@ -19,7 +25,7 @@ TINY = {
     "lrs": (0.03, 0.1),
     "width": 4,
 }
-# the sizes of the literature: ConvNets of width 128, as many steps as 1,000 epochs of a set of one batch
+# the sizes of the literature: ConvNets of width 128, as many steps as 1,000 epochs of a set that is one batch
 ONE_GPU = {
     "width": 128,
     "depth": 3,
@@ -208,6 +214,45 @@ FASHION = Experiment(
     tolerance=LOOSE | {"two-layer": 0.5},
 )
 
+SIDES = {"method": Axis("random", "DC", "DSA", "DM"), "lrs": (0.003, 0.01, 0.03, 0.1)}
+CHOICE = Experiment(
+    name="choice",
+    title="Fashion-MNIST, both sides of 6.1 with four student rates and augmentation by choice",
+    point=ChoicePoint,
+    run=run_choice,
+    presets={
+        "smoke": TINY | {"method": Axis("random", "DM"), "seed": Axis(0, 1)},
+        "quick": {"seed": SEEDS} | CLOTHES | SIDES,
+        "full": {"seed": Axis(*range(5))} | ONE_GPU | SIDES | {"dataset": "fashion-mnist"},
+    },
+    cost={
+        "smoke": Cost(3),
+        "quick": Cost(3600, memory_gb=4),
+        "full": Cost(10 * 3600, gpus=1, memory_gb=32, disk_gb=1, hardware="one H100"),
+    },
+    stored=frozenset({"quick"}),
+    tolerance={"by choice": 0.2, "without augmentation": 0.2, "augmented": 0.2, "by views and rate": 0.3},
+)
+
+REFERENCES = Experiment(
+    name="references",
+    title="Fashion-MNIST, the whole training part with the students' steps and with eight times as many",
+    point=ReferencePoint,
+    run=run_references,
+    presets={
+        "smoke": TINY | {"steps": Axis(4, 8), "seed": Axis(0, 1)},
+        "quick": CLOTHES | {"steps": Axis(400, 3200), "rounds": 1, "seed": SEEDS},
+        "full": ONE_GPU | {"dataset": "fashion-mnist", "steps": Axis(1000, 20_000), "seed": Axis(*range(5))},
+    },
+    cost={
+        "smoke": Cost(3),
+        "quick": Cost(1200, memory_gb=4),
+        "full": Cost(5 * 3600, gpus=1, memory_gb=32, disk_gb=1, hardware="one H100"),
+    },
+    stored=frozenset({"quick"}),
+    tolerance={"whole": 0.1, "teacher": 0.1},
+)
+
 
 def at_full_scale(name: str, title: str, hours: int, disk_gb: int, **settings) -> Experiment:
     """An experiment that has no smaller scale than the literature's."""
@@ -216,25 +261,37 @@ def at_full_scale(name: str, title: str, hours: int, disk_gb: int, **settings) -
         title=title,
         point=RankingPoint,
         run=run_ranking,
+        # what all classes' gradients need is held at once: fewer images a class where there are more classes
         presets={"full": FIVE | ONE_GPU | {"per_class": Axis(1, 10, 50)} | settings},
         cost={"full": Cost(hours * 3600, gpus=1, memory_gb=64, disk_gb=disk_gb, hardware="one H100")},
-        together=2,
+        together=1,
         tolerance=LOOSE,
     )
 
 
-CIFAR_100 = at_full_scale("cifar_100", "CIFAR-100", 120, 2, dataset="cifar-100", validation=30)
+CIFAR_100 = at_full_scale(
+    "cifar_100", "CIFAR-100", 120, 2, dataset="cifar-100", validation=30, real_batch=128
+)
 TINY_IMAGENET = at_full_scale(
-    "tiny_imagenet", "TinyImageNet", 300, 4, dataset="tiny-imagenet", depth=4, validation=30
+    "tiny_imagenet",
+    "TinyImageNet",
+    100,
+    4,
+    dataset="tiny-imagenet",
+    depth=4,
+    validation=30,
+    real_batch=32,
+    per_class=Axis(1, 10),
 )
 IMAGENET = at_full_scale(
     "imagenet",
     "ImageNet-1K at 64 by 64 pixels",
-    800,
+    250,
     170,
     dataset="imagenet-1k",
     depth=4,
-    per_class=Axis(1, 10),
+    real_batch=4,
+    per_class=1,
     most=260,
 )
 
@@ -246,6 +303,8 @@ ALL = (
     LONGER,
     FASHION_TUNING,
     FASHION,
+    CHOICE,
+    REFERENCES,
     CIFAR_100,
     TINY_IMAGENET,
     IMAGENET,

@@ -35,6 +35,11 @@ def load_distilled(
     images, given = entries(read(path), path)
     if labels:
         given = read(Path(labels))
+        given = (
+            next((given[name] for name in LABELS if name in given), given)
+            if isinstance(given, dict)
+            else given
+        )
     images, given = as_tensor(images, "images", path), as_tensor(given, "labels", Path(labels or path))
     if images is None or images.dim() != 4:
         shape = None if images is None else list(images.shape)

@@ -38,6 +38,8 @@ class Labelled(NamedTuple):
 class ImageSet:
     """Images as they come, their labels, and the mean and deviation of each channel of the training part.
 
+    test: None for a set without a test part, of which `split` and `with_test_part` put a third aside; its mean and
+        deviation are those of all images.
     mirror: whether a mirrored image keeps its class.
     """
 
