@@ -30,6 +30,7 @@ from beyondloss.methods.dataset_distillation import (
     labels,
     matching,
     networks,
+    protocol_checks,
     ranking,
     rates,
     scores,
@@ -738,6 +739,64 @@ MADE = {  # images matter with hard labels and little with soft ones, as the pap
     "MTT": (0.82, 0.85, 0.83, 0.92),
     "decoupled": (0.4, 0.5, 0.5, 0.86),
 }
+
+
+def choice_table(accuracy: dict[str, float]) -> pd.DataFrame:
+    generator, rows = np.random.default_rng(0), []
+    for seed in range(6):
+        for method, value in accuracy.items():
+            views = ("without augmentation", "augmented", "by choice")
+            row = {name: value + 0.002 * generator.normal() for name in views}
+            rates = {"lrs": (0.03, 0.1), "by views and rate": [value] * 6}
+            rows.append({"method": method, "per_class": 1, "seed": seed} | row | rates)
+    return pd.DataFrame(rows)
+
+
+def test_the_claim_on_sides_that_choose_goes_both_ways():
+    level = {"DC": 0.6, "DSA": 0.69, "DM": 0.65}
+    assert claims.random_against_best_choice(choice_table({"random": 0.71} | level)).low > 0
+    assert claims.random_against_best_choice(choice_table({"random": 0.67} | level)).high < 0
+    assert claims.random_against_best_choice(choice_table({"random": 0.71} | level)).value < 0.03
+    with pytest.raises(MissingPoints):
+        claims.random_against_best_choice(choice_table(level))
+    shown = tables.choices(choice_table({"random": 0.71} | level))
+    assert shown["labels"].tolist() == ["soft", "hard", "hard", "hard"]
+    assert tables.by_rate(choice_table(level)).shape == (3, 6)
+
+
+def test_a_method_that_lacks_seeds_is_not_averaged_over():
+    whole = ranking_table(MADE)
+    torn = whole[(whole["method"] != "DM") | (whole["seed"] != 3)]
+    for measure in (
+        claims.recipe_against_images("recipe"),
+        claims.order_changes,
+        claims.lrs_predicts_better_than(claims.own_accuracy),
+        claims.random_against_best("hard"),
+    ):
+        assert np.isfinite(measure(whole).value)
+        with pytest.raises(MissingPoints, match="some seeds of"):
+            measure(torn)
+
+
+@pytest.mark.parametrize("per_class", [0, 100])
+def test_more_images_a_class_than_there_are_is_refused(per_class):
+    point = ranking.RankingPoint(per_class=per_class, **{**QUICK, "steps": 1})
+    with pytest.raises(ValueError, match=f"{per_class} images a class are none of 1 to the 86"):
+        ranking.run_ranking([point])
+
+
+def test_sides_choose_among_all_views_and_references_keep_their_teacher():
+    point = protocol_checks.ChoicePoint(method="DM", **QUICK)
+    (found,) = protocol_checks.run_choice([point])
+    assert point.labels == "hard" and protocol_checks.ChoicePoint(method="random").labels == "soft"
+    assert len(found["by views and rate"]) == 3 * len(point.lrs)
+    assert max(found["by views and rate"]) >= found["by choice"]
+    first, longer = (
+        protocol_checks.run_references([protocol_checks.ReferencePoint(**{**QUICK, "steps": steps})])[0]
+        for steps in (3, 30)
+    )
+    assert first["teacher"] == longer["teacher"] and first["whole"] != longer["whole"]
+    assert len(tables.references(pd.DataFrame([{"steps": 3} | first, {"steps": 3} | longer]))) == 1
 
 
 def test_claims_on_random_images_go_both_ways():

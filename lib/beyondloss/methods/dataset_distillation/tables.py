@@ -6,6 +6,7 @@ import torch
 
 from beyondloss.experiment import Effect, MissingPoints, paired_interval
 from beyondloss.methods.dataset_distillation import claims, labels, scores, theory
+from beyondloss.methods.dataset_distillation.evaluation import KINDS_OF
 from beyondloss.methods.dataset_distillation.ranking import drawn
 from beyondloss.methods.dataset_distillation.settings import CORNERS, MATCHED, METHODS, OPTIMISED
 
@@ -142,6 +143,36 @@ def by_size_long(tables: list[pd.DataFrame]) -> pd.DataFrame:
             for name, method in (("best set", claims.best_of(rows, corner)), ("random images", "random")):
                 at = {"images a class": size, "recipe": corner, "images": name}
                 lines += [at | {"accuracy": value} for value in claims.accuracy_of(rows, method, corner)]
+    return pd.DataFrame(lines)
+
+
+def choices(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each side of claim 6.1m with its interval: as it must augment, must not, or as validation has it."""
+    views = ["without augmentation", "augmented", "by choice"]
+    lines = []
+    for method, rows in table.groupby("method", sort=False):
+        measured = {name: f"{paired_interval(rows[name]):.3f}" for name in views}
+        lines.append({"set": method, "labels": "soft" if method == "random" else "hard"} | measured)
+    return pd.DataFrame(lines)
+
+
+def by_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy of each side by views and student rate; test images, for reading only."""
+    kinds = [kind for views in KINDS_OF.values() for kind in views]
+    columns = pd.MultiIndex.from_product([kinds, table["lrs"].iloc[0]], names=["views", "student rate"])
+    means = {
+        m: np.mean(rows["by views and rate"].tolist(), axis=0)
+        for m, rows in table.groupby("method", sort=False)
+    }
+    return pd.DataFrame(means, index=columns).T.rename_axis("set").round(3)
+
+
+def references(table: pd.DataFrame) -> pd.DataFrame:
+    """What sets are compared with, by its steps: the whole training part, and the teacher, with intervals."""
+    lines = [
+        {"steps": steps} | {name: f"{paired_interval(rows[name]):.3f}" for name in ("whole", "teacher")}
+        for steps, rows in table.groupby("steps")
+    ]
     return pd.DataFrame(lines)
 
 
