@@ -659,6 +659,12 @@ def test_larger_images_without_a_gpu_are_refused_before_any_training(monkeypatch
         dd_ranking.evaluate(known.standardised(pictures[0][:10]), TEN, known, seeds=2)
 
 
+def test_the_whole_training_part_gets_the_steps_of_the_teacher():
+    benches = [evaluation.Bench.made(OWN, replace(PROTOCOL, teacher_steps=n), (0, 1)) for n in (3, 40)]
+    short, long = (dd_ranking.reference(bench) for bench in benches)
+    assert (short == benches[0].whole.numpy()).all() and (long > short + 0.1).all()
+
+
 @pytest.mark.parametrize(
     "train, message",
     [

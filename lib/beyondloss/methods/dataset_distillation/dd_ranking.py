@@ -6,7 +6,7 @@ dd_ranking.evaluate(images, labels, "cifar-10")
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -109,7 +109,8 @@ def evaluate(
     standardised: True where the images have been, by the mean and deviation of the real training images; False where
         they are in the real images' own units, to be standardised here; or the (means, deviations), one a channel of
         pixels from 0 to 1, by which they have been.
-    protocol: the students and their budget; by the size of the images unless given. Its `dataset` is not looked at.
+    protocol: the students and their budget; by the size of the images unless given. Its `dataset` is not looked at. The
+        whole training part, HLR's reference, gets the teacher's steps where those are more.
     Raises ValueError naming what does not fit, NotEnough where networks for larger images are asked for without a GPU.
     """
     seeds = range(seeds) if isinstance(seeds, int) else tuple(seeds)
@@ -127,7 +128,7 @@ def evaluate(
     )
     own = corner(use, augmented)
     gains = {name: mine[name] - random[name] for name in CORNERS}
-    whole = bench.whole.double().numpy(force=True)
+    whole = reference(bench)
     hlr, random_hlr = (scores.hard_label_recovery(whole, side["hard"]) for side in (mine, random))
     lrs, neutral = scores.label_robust_score(hlr, gains[own], weight), scores.neutral_lrs(random_hlr, weight)
     ars = scores.augmentation_robust_score(gains[corner(use, True)], gains[corner(use, False)], gamma)
@@ -316,6 +317,15 @@ def balanced(hard: Int[Tensor, " image"], classes: int, guessed: bool) -> None:
 
 def each_seed(bench: Bench, part: Tensor | None) -> Tensor | None:
     return None if part is None else part.to(bench.split.train.device).expand(len(bench.seeds), *part.shape)
+
+
+def reference(bench: Bench) -> np.ndarray:
+    """Accuracy of the whole training part, one value a seed: it gets no fewer steps than the teacher, who has as many
+    images to see."""
+    p = bench.protocol
+    if p.teacher_steps > p.steps:
+        bench = replace(bench, protocol=replace(p, steps=p.teacher_steps, rounds=1))
+    return bench.whole.double().numpy(force=True)
 
 
 def judged(
