@@ -44,3 +44,8 @@ def test_a_kernel_shows_tables_so():
     finally:
         shell.display_formatter.formatters["text/html"].pop(pd.DataFrame)
         InteractiveShell.clear_instance()
+
+
+def test_a_wide_table_may_break_its_intervals():
+    wide = pd.concat([ROWS] * 4, axis=1)
+    assert "&nbsp;" in frames.html_of(ROWS) and "&nbsp;" not in frames.html_of(wide)

@@ -1,4 +1,4 @@
-"""How a table of pandas is shown on a page: without numbers of rows that say nothing, intervals in one piece."""
+"""How a table of pandas is shown on a page: without a count of rows, and intervals in one piece where there is room."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+ROOM = 6  # columns that the width of a page has room for, with an interval in each
 INTERVAL = re.compile(r"(\[[-+\d.]+,) ([-+\d.]+\])")
 
 
@@ -28,4 +29,4 @@ def html_of(frame: pd.DataFrame) -> str:
     counts = index.nlevels == 1 and index.name is None and pd.api.types.is_integer_dtype(index)
     most = {"max_rows": pd.get_option("display.max_rows"), "max_cols": pd.get_option("display.max_columns")}
     table = frame.to_html(index=not counts, border=0, justify="left", **most)
-    return INTERVAL.sub(r"\1&nbsp;\2", table)
+    return INTERVAL.sub(r"\1&nbsp;\2", table) if frame.shape[1] <= ROOM else table

@@ -74,9 +74,10 @@ class Report:
         return "\n".join([self.judged, *lines])
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in self.table())
+        cells = "<tr><td>{}</td><td style='white-space: nowrap'>{}</td><td>{}</td></tr>"
+        rows = "".join(cells.format(*row) for row in self.table())
         heads = "<tr><th>measure</th><th>this set</th><th>to compare</th></tr>"
-        return f"<table><caption>{self.judged}</caption>{heads}{rows}</table>"
+        return f'<table class="dataframe"><caption>{self.judged}</caption>{heads}{rows}</table>'
 
 
 def evaluate(
@@ -117,22 +118,50 @@ def evaluate(
     asked(use, {"weight": weight, "gamma": gamma}, seeds)
     known = real_images(dataset)
     images, hard, soft = checked(images, labels, known, standardised, classes)
-    protocol = protocol or protocol_for(known)
-    use = use or ("hard" if soft is None else "soft")
-    bench = Bench.made(known, protocol, tuple(map(int, seeds)))
-    repeated, kept = (each_seed(bench, part) for part in (images, soft))
-    drawn = random_like(bench, hard)
-    mine = judged(bench, repeated, hard, kept)
-    random = judged(
-        bench, drawn, hard.sort().values, None if soft is None else bench.teacher.probabilities(drawn)
+    bench = Bench.made(known, protocol or protocol_for(known), tuple(map(int, seeds)))
+    per_class = len(hard) // known.classes
+    given = "the teacher's, for every view" if soft is None else "those stored with the set"
+    return report(
+        *sides(bench, images, hard, soft),
+        reference(bench),
+        labels=use or ("hard" if soft is None else "soft"),
+        augmented=augmented,
+        weight=weight,
+        gamma=gamma,
+        judged=f"{per_class} {'image' if per_class == 1 else 'images'} a class, {len(seeds)} seeds; soft labels: {given}",
     )
-    own = corner(use, augmented)
-    gains = {name: mine[name] - random[name] for name in CORNERS}
-    whole = reference(bench)
+
+
+def sides(
+    bench: Bench,
+    images: Float[Tensor, "image channel height width"],
+    hard: Int[Tensor, " image"],
+    soft: Float[Tensor, "image classes"] | None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Accuracy at every corner, one value a seed, of the set and of as many random images with labels of its kind."""
+    drawn = random_like(bench, hard)
+    theirs = None if soft is None else bench.teacher.probabilities(drawn)
+    mine = judged(bench, each_seed(bench, images), hard, each_seed(bench, soft))
+    return mine, judged(bench, drawn, hard.sort().values, theirs)
+
+
+def report(
+    mine: dict[str, np.ndarray],
+    random: dict[str, np.ndarray],
+    whole: np.ndarray,
+    *,
+    labels: str,
+    augmented: bool,
+    weight: float,
+    gamma: float,
+    judged: str,
+) -> Report:
+    """The scores of a set from accuracies at every corner, its own and those of random images, one value a seed."""
+    own = corner(labels, augmented)
+    gains = {name: scores.improvement_over_random(mine[name], random[name]) for name in CORNERS}
     hlr, random_hlr = (scores.hard_label_recovery(whole, side["hard"]) for side in (mine, random))
     lrs, neutral = scores.label_robust_score(hlr, gains[own], weight), scores.neutral_lrs(random_hlr, weight)
-    ars = scores.augmentation_robust_score(gains[corner(use, True)], gains[corner(use, False)], gamma)
-    per_class = len(hard) // known.classes
+    ars = scores.augmentation_robust_score(gains[corner(labels, True)], gains[corner(labels, False)], gamma)
     return Report(
         hlr=paired_interval(hlr),
         ior=paired_interval(gains[own]),
@@ -147,8 +176,7 @@ def evaluate(
         recipe=own,
         weight=weight,
         gamma=gamma,
-        judged=f"{per_class} {'image' if per_class == 1 else 'images'} a class, {len(seeds)} seeds; soft labels: "
-        + ("the teacher's, for every view" if soft is None else "those stored with the set"),
+        judged=judged,
     )
 
 
