@@ -119,7 +119,7 @@ def evaluate(
     known = real_images(dataset)
     images, hard, soft = checked(images, labels, known, standardised, classes)
     bench = Bench.made(known, protocol or protocol_for(known), tuple(map(int, seeds)))
-    per_class = len(hard) // known.classes
+    size = f"{len(hard) // known.classes} image" + ("" if len(hard) == known.classes else "s")
     given = "the teacher's, for every view" if soft is None else "those stored with the set"
     return report(
         *sides(bench, images, hard, soft),
@@ -128,7 +128,7 @@ def evaluate(
         augmented=augmented,
         weight=weight,
         gamma=gamma,
-        judged=f"{per_class} {'image' if per_class == 1 else 'images'} a class, {len(seeds)} seeds; soft labels: {given}",
+        judged=f"{size} a class, {len(seeds)} seeds; soft labels: {given}",
     )
 
 
