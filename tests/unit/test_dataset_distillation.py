@@ -413,6 +413,7 @@ def test_fashion_mnist_is_read_from_idx_files_and_goes_through_the_whole_path(ti
         gzip.compress(b"text")[:-4],
         gzip.compress(b"text")[:10] + b"damaged",
     ],
+    ids=["empty", "text", "no shape", "short", "gzip cut off", "gzip damaged"],
 )
 def test_a_damaged_idx_file_is_named(tmp_path, content):
     (tmp_path / "bad").write_bytes(content)
