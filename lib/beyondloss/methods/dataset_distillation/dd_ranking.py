@@ -18,13 +18,11 @@ from beyondloss.experiment import Effect, NotEnough, choose, paired_interval
 from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.distillation import picked
 from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, corners
-from beyondloss.methods.dataset_distillation.files import load_distilled
+from beyondloss.methods.dataset_distillation.files import load_distilled as load_distilled
 from beyondloss.methods.dataset_distillation.images import ImageSet, load, with_test_part
 from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
 from beyondloss.methods.dataset_distillation.students import LABELS
 from beyondloss.trainers.streams import Streams
-
-__all__ = ["Report", "evaluate", "load_distilled", "real_images"]
 
 SMALL = 16  # pixels up to which an image is judged by the networks of digits
 FAR = 10  # times the largest real pixel that a standardised image may have
