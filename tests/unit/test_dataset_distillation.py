@@ -768,7 +768,7 @@ def test_the_claim_on_sides_that_choose_goes_both_ways():
         claims.random_against_best_choice(choice_table(level))
     shown = tables.choices(choice_table({"random": 0.71} | level))
     assert shown["labels"].tolist() == ["soft", "hard", "hard", "hard"]
-    assert tables.by_rate(choice_table(level)).shape == (3, 6)
+    assert tables.by_rate(choice_table(level)).shape == (6, 3)
 
 
 def test_a_method_that_lacks_seeds_is_not_averaged_over():

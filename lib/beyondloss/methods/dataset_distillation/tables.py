@@ -157,14 +157,14 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_rate(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean accuracy of each side by views and student rate; test images, for reading only."""
+    """Mean accuracy by views and student rate, a column a side; test images, for reading only."""
     kinds = [kind for views in KINDS_OF.values() for kind in views]
-    columns = pd.MultiIndex.from_product([kinds, table["lrs"].iloc[0]], names=["views", "student rate"])
+    rates = pd.MultiIndex.from_product([kinds, table["lrs"].iloc[0]], names=["views", "student rate"])
     means = {
         m: np.mean(rows["by views and rate"].tolist(), axis=0)
         for m, rows in table.groupby("method", sort=False)
     }
-    return pd.DataFrame(means, index=columns).T.rename_axis("set").round(3)
+    return pd.DataFrame(means, index=rates).round(3)
 
 
 def references(table: pd.DataFrame) -> pd.DataFrame:
