@@ -44,7 +44,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -c 'import matplotlib.pyplot' # builds its font cache, which would else warn in a chapter
 	@! git rev-parse --git-dir >/dev/null 2>&1 \
-	  || git config diff.ipynb.textconv 'f() { $(BIN)/python -m beyondloss.page.notebook --source "$$1" || cat "$$1"; }; f'
+	  || git config diff.ipynb.textconv 'f() { $(BIN)/python -m beyondloss.site.notebook --source "$$1" || cat "$$1"; }; f'
 	@touch $@
 
 book: env
@@ -57,7 +57,7 @@ links: env
 	@$(BIN)/beyondloss links --scale $(SCALE)
 
 pictures: book
-	@$(BIN)/python -m beyondloss.page.site.pictures
+	@$(BIN)/python -m beyondloss.site.readme_pictures
 
 test: env
 	@$(BIN)/python tests/run.py $(STAGES)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from beyondloss import answers
+from beyondloss import summaries
 from beyondloss.experiment.errors import BadInput, Failed, choose
 from beyondloss.experiment.experiment import SCALES, duration
 
@@ -46,7 +46,7 @@ def say(line: str) -> None:
 @app.command("list")
 def list_chapters(as_json: Json = False) -> None:
     """Chapters, their claims, and what they cost at each scale."""
-    rows = answers.chapters()
+    rows = summaries.chapters()
     if as_json:
         return print(json.dumps([{k: v for k, v in row.items() if k != "title"} for row in rows], indent=1))
     for row in rows:
@@ -67,9 +67,9 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """Claims and their verdicts, from stored points; nothing is computed."""
-    rows = answers.claims(chapter, [choose("scale", scale, SCALES)] if scale else ["quick", "full"])
+    rows = summaries.claims(chapter, [choose("scale", scale, SCALES)] if scale else ["quick", "full"])
     if as_json:
-        return print(json.dumps([{name: row[name] for name in answers.PRINTED} for row in rows], indent=1))
+        return print(json.dumps([{name: row[name] for name in summaries.PRINTED} for row in rows], indent=1))
     for row in rows:
         say(f"{row['claim']:<5} {row['scale']:<6} {row['said']}")
         say(f"             {row['statement']}")
@@ -100,8 +100,8 @@ def run(
     """Measure a chapter's points, then execute its notebook from them."""
     from beyondloss import catalogue
     from beyondloss.experiment import Store
-    from beyondloss.page import build, notebook
-    from beyondloss.page.refresh import measure
+    from beyondloss.site import build, notebook
+    from beyondloss.site.refresh import measure
 
     found = catalogue.chapter(chapter)
     names = only.split(",") if only else None
@@ -187,8 +187,8 @@ def build(
     repository: Annotated[str, typer.Option(help="of the book, on GitHub: links to Binder and Colab")] = "",
 ) -> None:
     """Execute the chapters that are out of date and render the site."""
-    from beyondloss.page import build as pages
-    from beyondloss.page.site.chapters import Place
+    from beyondloss.site import build as pages
+    from beyondloss.site.chapters import Place
 
     index = pages.build(scale, force=force, say=say, place=Place(url, repository))
     say(f"The book is at {index}")
@@ -201,9 +201,9 @@ def figure(
 ) -> None:
     """Make a figure of the book again, from stored points: its picture and its data, into the current folder."""
     from beyondloss import catalogue
-    from beyondloss.page import build as pages
-    from beyondloss.page import notebook
-    from beyondloss.page.site.figures import figures
+    from beyondloss.site import build as pages
+    from beyondloss.site import notebook
+    from beyondloss.site.figures import figures
 
     chapter = catalogue.chapter(number.partition(".")[0])
     source = pages.checkout() / "notebooks" / f"{chapter.name}.ipynb"
@@ -218,8 +218,8 @@ def figure(
 @app.command()
 def pdf(scale: Scale = "quick") -> None:
     """Print the built site as one PDF, with a table of contents and page numbers."""
-    from beyondloss.page.build import site_path
-    from beyondloss.page.site.pdf import print_book
+    from beyondloss.site.build import site_path
+    from beyondloss.site.pdf import print_book
 
     say(f"The book is at {print_book(site_path(choose('scale', scale, SCALES)), say)}")
 
@@ -227,7 +227,7 @@ def pdf(scale: Scale = "quick") -> None:
 @app.command()
 def links(scale: Scale = "quick") -> None:
     """Ask for every address outside the book that it links to, and list them; needs a network."""
-    from beyondloss.page import build as pages
+    from beyondloss.site import build as pages
 
     say(f"All answer: {pages.check_links(choose('scale', scale, SCALES), say)}")
 
@@ -241,7 +241,7 @@ def notebooks(
     force: Annotated[bool, typer.Option("--force", help="execute current ones, too")] = False,
 ) -> None:
     """Refresh what is committed and was made: quick-scale outputs, results, generated parts of pages."""
-    from beyondloss.page import refresh
+    from beyondloss.site import refresh
 
     stale = refresh.stale(force)
     for path, reasons in stale.items():
@@ -261,7 +261,7 @@ def serve(
     from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-    from beyondloss.page.build import site_path
+    from beyondloss.site.build import site_path
 
     site = site_path(choose("scale", scale, SCALES))
     if not (site / "index.html").is_file():
@@ -284,7 +284,7 @@ def lab(
     import os
 
     from beyondloss import catalogue
-    from beyondloss.page.build import checkout
+    from beyondloss.site.build import checkout
 
     here = checkout() / "notebooks"
     page = [str(here / f"{catalogue.chapter(chapter).name}.ipynb")] if chapter else []

@@ -8,7 +8,7 @@ import unicodedata
 
 from pypdf import PdfReader
 
-from beyondloss.page.build import site_path
+from beyondloss.site.build import site_path
 
 
 def test_the_contents_tell_on_which_page_a_section_stands(browser, site):

@@ -9,10 +9,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from beyondloss.page import notebook
+from beyondloss.site import notebook
 
 EXECUTE = (
-    "import sys; from pathlib import Path; from beyondloss.page.notebook import execute\n"
+    "import sys; from pathlib import Path; from beyondloss.site.notebook import execute\n"
     "execute(Path(sys.argv[1]), Path(sys.argv[2]))"
 )
 

@@ -7,7 +7,7 @@ import pytest
 
 from beyondloss import catalogue
 from beyondloss.experiment.experiment import SCALES
-from beyondloss.page import build, generated, notebook, refresh
+from beyondloss.site import build, generated, notebook, refresh
 
 CHAPTERS = build.chapter_notebooks()
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

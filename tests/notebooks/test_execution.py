@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_output
 
-from beyondloss.page import build, notebook
+from beyondloss.site import build, notebook
 
 CHAPTERS = build.chapter_notebooks()
 FALSIFIED = {  # chapter -> a constant of its code, and a wrong value that its checks must not let pass

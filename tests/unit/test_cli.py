@@ -11,9 +11,9 @@ import pytest
 import toy
 from nbformat.v4 import new_code_cell, new_notebook
 
-from beyondloss import answers, catalogue, cli
+from beyondloss import summaries, catalogue, cli
 from beyondloss.experiment import Store
-from beyondloss.page import notebook
+from beyondloss.site import notebook
 
 PARAMETERS = 'scale = "quick"\nonly = None\nseeds = None\nengine = "local"\nfresh = False\noverrides = {}'
 READS_THE_STORE = (
@@ -115,12 +115,12 @@ def test_an_answer_asked_again_loads_neither_torch_nor_anything_else_that_is_slo
 
 def test_an_answer_is_made_anew_when_points_or_code_change(own_store, monkeypatch):
     asked = []
-    monkeypatch.setattr(answers, "__file__", str(own_store.parent / "package" / "answers.py"))
+    monkeypatch.setattr(summaries, "__file__", str(own_store.parent / "package" / "summaries.py"))
     module = own_store.parent / "package" / "methods" / "toy.py"
     module.parent.mkdir(parents=True)
 
     def ask():
-        return answers.kept("how many", lambda: asked.append(1) or len(asked))
+        return summaries.kept("how many", lambda: asked.append(1) or len(asked))
 
     assert ask() == ask() == 1
     point = own_store / "toy" / "quick" / "point.json"

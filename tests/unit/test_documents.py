@@ -17,7 +17,7 @@ from pybtex.database import parse_file
 
 from beyondloss import catalogue, cli
 from beyondloss.experiment.experiment import SCALES
-from beyondloss.page import generated, notebook
+from beyondloss.site import generated, notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

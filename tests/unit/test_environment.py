@@ -107,7 +107,7 @@ def test_the_workflow_runs_the_tests_and_publishes_what_was_built():
 def test_git_shows_notebooks_by_their_sources():
     assert "*.ipynb diff=ipynb" in (ROOT / ".gitattributes").read_text()
     assert "git config diff.ipynb.textconv" in make("env")
-    assert "-m beyondloss.page.notebook --source" in make("env")
+    assert "-m beyondloss.site.notebook --source" in make("env")
 
 
 def test_no_file_names_a_place_on_somebody_s_machine():

@@ -14,9 +14,9 @@ from beyondloss import catalogue
 from beyondloss.experiment import BadInput
 from beyondloss.page import Explorer, Panel, Series, Slider
 from beyondloss.page.explorer import LIMIT, heavy_part
-from beyondloss.page.site import chapters, finish, library, stage
-from beyondloss.page.site import figures as site_figures
-from beyondloss.page.site.chapters import Place
+from beyondloss.site import chapters, finish, library, stage
+from beyondloss.site import figures as site_figures
+from beyondloss.site.chapters import Place
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 
@@ -153,7 +153,7 @@ def test_a_place_that_is_none_is_refused(address):
 
 def test_every_chapter_has_a_headline():
     """`headlines_table` refuses a claim that the chapter does not make."""
-    from beyondloss.page import generated
+    from beyondloss.site import generated
 
     assert generated.headlines_table("").count("bl-chip") == 2 * len(catalogue.chapters())
 
@@ -198,7 +198,7 @@ def test_every_docstring_of_the_library_parses():
     from docutils.core import publish_doctree
 
     broken = []
-    for path in sorted(Path(library.__file__).parents[2].rglob("*.py")):
+    for path in sorted(Path(library.__file__).parents[1].rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
@@ -215,7 +215,7 @@ def test_every_public_module_is_in_the_reference():
     pages = library.pages()
     named = {module for text in pages.values() for module in re.findall(r"automodule:: (\S+)", text)}
     for package in ("models", "trainers", "data", "experiment"):
-        folder = library.Path(library.__file__).parents[2] / package
+        folder = library.Path(library.__file__).parents[1] / package
         assert {f"beyondloss.{package}.{p.stem}" for p in folder.glob("[a-z]*.py")} <= named
     for chapter in catalogue.chapters():
         assert f"chapter {chapter.number}" in pages[f"{chapter.slug}.md"]

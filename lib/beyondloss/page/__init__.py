@@ -1,4 +1,4 @@
-"""Pages: plot theme, explorer, source display, cards, notebooks and the site.
+"""What a chapter's notebook imports: plot theme, explorer, source display, cards, tables.
 
 What a chapter's notebook needs can be imported from here. It is loaded when it is asked for: the command line builds
 pages without drawing anything.

@@ -112,11 +112,11 @@ def use_theme() -> None:
     """Show every later figure and table of this process in the look of the book, and keep what figures draw."""
     import seaborn
 
-    from beyondloss.page import figure_data, frames
+    from beyondloss.page import figure_data, tables
 
     seaborn.set_theme(style="ticks", palette=COLOURS, rc=rc())
     figure_data.record()
-    frames.show()
+    tables.register_html_formatter()
 
 
 def spread(positions: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:

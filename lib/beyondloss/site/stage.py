@@ -14,10 +14,10 @@ from nbformat import NotebookNode
 
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter
-from beyondloss.page import notebook
-from beyondloss.page.site import chapters, finish, library
-from beyondloss.page.site.chapters import Place
-from beyondloss.page.site.figures import Figure, caption, figures, lighten
+from beyondloss.site import notebook
+from beyondloss.site import chapters, finish, library
+from beyondloss.site.chapters import Place
+from beyondloss.site.figures import Figure, caption, figures, lighten
 
 EXTRA = "extra"  # copied to the root of the site as it is
 

@@ -22,8 +22,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
 
-from beyondloss.page import notebook
-from beyondloss.page.site import finish, library
+from beyondloss.site import notebook
+from beyondloss.site import finish, library
 
 THEOREMS = (*NODE_TYPES.values(), unenumerable_node)
 LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$", re.MULTILINE)

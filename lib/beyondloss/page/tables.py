@@ -12,7 +12,7 @@ ROOM = 6  # columns that the width of a page has room for, with an interval in e
 INTERVAL = re.compile(r"(\[[-+\d.]+,) ([-+\d.]+\])")
 
 
-def show() -> None:
+def register_html_formatter() -> None:
     """From now on every table that this kernel shows is shown so; nothing outside a kernel."""
     import pandas as pd
     from IPython import get_ipython

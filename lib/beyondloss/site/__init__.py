@@ -1,5 +1,11 @@
-"""What the published site has beside the executed notebooks and the pages of `book`.
+"""What builds the book: chapters executed and stamped, generated parts of pages, the site, the PDF.
 
+`notebook`   execute a chapter, stamp it with the code it used, normalise its outputs
+`generated`  parts of pages that are made from chapters and results
+`refresh`    keep committed outputs, results and generated parts up to date
+`build`      from chapters to the rendered site
+
+`benchmarks` tables of training speed
 `figures`    each figure's number, its data, the commands that make it again
 `chapters`   how a chapter opens, how it is cited, started elsewhere, downloaded
 `library`    the reference of the library's functions, from their docstrings
@@ -7,4 +13,5 @@
 `extension`  what only Sphinx knows: links between theorem, proof and check, the glossary, tags of a page
 `finish`     what stands around the pages: site map, feed, page for a wrong address, card of a link
 `pdf`        the whole book on paper
+`readme_pictures`  the README's pictures of a page
 """

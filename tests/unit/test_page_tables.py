@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from beyondloss.page import frames
+from beyondloss.page import tables
 
 ROWS = pd.DataFrame({"set": ["DM", "<b>"], "gain": ["+0.199 [+0.145, +0.253]", "none [yet, so]"]})
 
 
 @pytest.mark.parametrize("frame", [ROWS, ROWS.iloc[::-1], ROWS[ROWS["set"] == "DM"]])
 def test_a_count_of_rows_is_not_shown_and_text_stays_text(frame):
-    shown = frames.html_of(frame)
+    shown = tables.html_of(frame)
     assert shown.count("<th>") == 2 and "<th></th>" not in shown
     assert "<b>" not in shown
     assert [html.unescape(cell) for cell in re.findall("<td>(.*?)</td>", shown)] == [
@@ -27,20 +27,20 @@ def test_a_count_of_rows_is_not_shown_and_text_stays_text(frame):
     [ROWS.set_index("set"), ROWS.rename_axis("place"), ROWS.groupby(["set", "gain"]).size().to_frame()],
 )
 def test_an_index_that_says_something_is_shown(frame):
-    shown = frames.html_of(frame)
+    shown = tables.html_of(frame)
     assert all(f"<th>{name}</th>" in shown for name in frame.index.names)
 
 
 def test_a_long_table_is_cut():
-    shown = frames.html_of(pd.DataFrame({"x": range(1000)}))
+    shown = tables.html_of(pd.DataFrame({"x": range(1000)}))
     assert shown.count("<tr>") < 100 and "..." in shown
 
 
 def test_a_kernel_shows_tables_so():
     shell = InteractiveShell.instance()
     try:
-        frames.show()
-        assert shell.display_formatter.format(ROWS)[0]["text/html"] == frames.html_of(ROWS)
+        tables.register_html_formatter()
+        assert shell.display_formatter.format(ROWS)[0]["text/html"] == tables.html_of(ROWS)
     finally:
         shell.display_formatter.formatters["text/html"].pop(pd.DataFrame)
         InteractiveShell.clear_instance()
@@ -48,4 +48,4 @@ def test_a_kernel_shows_tables_so():
 
 def test_a_wide_table_may_break_its_intervals():
     wide = pd.concat([ROWS] * 4, axis=1)
-    assert "&nbsp;" in frames.html_of(ROWS) and "&nbsp;" not in frames.html_of(wide)
+    assert "&nbsp;" in tables.html_of(ROWS) and "&nbsp;" not in tables.html_of(wide)

@@ -3,7 +3,7 @@ outputs from old ones.
 
 Run as a program it prints a notebook's sources, which is what ``git diff`` shows (see ``make env``)::
 
-    python -m beyondloss.page.notebook --source notebooks/03_masked_diffusion.ipynb
+    python -m beyondloss.site.notebook --source notebooks/03_masked_diffusion.ipynb
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _normalise_data(data: NotebookNode) -> None:
     if "text/plain" in data:
         data["text/plain"] = re.sub(r"\bat 0x[0-9a-f]{6,}", "at 0x0", data["text/plain"])
     if "image/png" in data:
-        from beyondloss.page.pictures import small
+        from beyondloss.page.png import small
 
         data["image/png"] = small(data["image/png"])
     if "text/html" in data:  # pandas' Styler draws a random name for each table

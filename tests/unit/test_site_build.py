@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from beyondloss import catalogue
 from beyondloss.experiment import BadInput, sweep
-from beyondloss.page import build, generated, notebook, refresh
+from beyondloss.site import build, generated, notebook, refresh
 
 
 def chapter(code: str, scale: str = "quick"):

@@ -9,7 +9,7 @@ from typing import Any
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter, Config, Plan, Store, sweep
 from beyondloss.experiment.errors import SweepFailed
-from beyondloss.page import build, generated, notebook
+from beyondloss.site import build, generated, notebook
 
 SCALE = "quick"  # of what is committed
 

@@ -64,7 +64,7 @@ def _claims(chapter: Chapter, scale: str) -> list[dict[str, Any]]:
 
 
 def _claim(chapter: Chapter, verdict: Verdict) -> dict[str, Any]:
-    from beyondloss.page.generated import sentence
+    from beyondloss.site.generated import sentence
 
     numbers = {name: getattr(verdict, name) for name in ("effect", "low", "high")}
     return {

@@ -22,9 +22,9 @@ from nbformat import NotebookNode
 from beyondloss.experiment.errors import BadInput, Failed, choose
 from beyondloss.experiment.experiment import SCALES
 from beyondloss.experiment.paths import root
-from beyondloss.page import notebook
-from beyondloss.page.generated import filled
-from beyondloss.page.site.chapters import NOWHERE, Place
+from beyondloss.site import notebook
+from beyondloss.site.generated import filled
+from beyondloss.site.chapters import NOWHERE, Place
 
 STAGED = ("_config.yml", "_toc.yml", "book")
 Say = Callable[[str], None]
@@ -128,7 +128,7 @@ def build(scale: str = "quick", force: bool = False, say: Say = print, place: Pl
 
 def _stage(sources: list[Path], scale: str, place: Place = NOWHERE) -> Path:
     """Lay out what Sphinx reads: pages with their generated parts made anew, and the executed notebooks."""
-    from beyondloss.page.site import stage as site_stage
+    from beyondloss.site import stage as site_stage
 
     here = checkout()
     stage = here / "_build" / "stage" / scale

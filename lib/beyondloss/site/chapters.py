@@ -15,8 +15,8 @@ import yaml
 from beyondloss.experiment import Chapter, Verdict
 from beyondloss.experiment.claims import DIRECTION, HELD, NOT_HELD, NOT_RUN
 from beyondloss.experiment.errors import BadInput
-from beyondloss.page import generated
-from beyondloss.page.site.figures import Figure
+from beyondloss.site import generated
+from beyondloss.site.figures import Figure
 
 ORDER = (HELD, DIRECTION, NOT_HELD, NOT_RUN)
 

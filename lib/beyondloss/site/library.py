@@ -32,7 +32,7 @@ LABEL = re.compile(
 
 def pages() -> dict[str, str]:
     """File name -> Markdown of each page of the reference."""
-    library = Path(__file__).parents[2]
+    library = Path(__file__).parents[1]
     made = {}
     for package, title in PACKAGES.items():
         names = [name for name in _modules(library / package) if name not in HIDDEN.get(package, ())]

@@ -1,6 +1,6 @@
 """The README's pictures: a chapter of the built site, light and dark. `make pictures` renews them.
 
-python -m beyondloss.page.site.pictures
+python -m beyondloss.site.readme_pictures
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import io
 import re
 from pathlib import Path
 
-from beyondloss.page.build import chapter_notebooks, checkout, site_path
-from beyondloss.page.site import pdf
+from beyondloss.site.build import chapter_notebooks, checkout, site_path
+from beyondloss.site import pdf
 
 FOLDER = "book/_static"
 SIZE = {"width": 1280, "height": 800}

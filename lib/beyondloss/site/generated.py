@@ -20,7 +20,7 @@ from pathlib import Path
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter, Plan, Store, Verdict, duration, judge, root, table
 from beyondloss.experiment.errors import choose
-from beyondloss.page.benchmarks import benchmarks_table, students_table
+from beyondloss.site.benchmarks import benchmarks_table, students_table
 
 SHOWN = ("quick", "full")  # what readers are told; smoke only walks the code
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end of generated part -->)", re.DOTALL)

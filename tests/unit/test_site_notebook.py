@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from beyondloss.experiment.errors import BadInput, DamagedFile
-from beyondloss.page import notebook
+from beyondloss.site import notebook
 
 PARAMETERS = 'scale = "quick"\nonly = None\nseeds = None\nfresh = False\noverrides = {}'
 
@@ -202,7 +202,7 @@ def test_the_diff_driver_shows_sources_without_outputs_and_never_fails(written, 
     broken.write_text("<<<<<<< ours")
 
     def shown(file: Path) -> str:
-        command = [sys.executable, "-m", "beyondloss.page.notebook", "--source", file]
+        command = [sys.executable, "-m", "beyondloss.site.notebook", "--source", file]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert "# %% [code] keep\nplot()" in shown(path)
@@ -285,7 +285,7 @@ def test_results_of_another_chapter_do_not(library, written):
 
 def test_the_library_digest_follows_imports_of_the_code_magics_left_out():
     code = "%matplotlib inline\nimport torch\nfrom beyondloss.page import notebook as n\n!ls"
-    assert notebook._imports(code) == ["beyondloss.page", "beyondloss.page.notebook"]
+    assert notebook._imports(code) == ["beyondloss.page", "beyondloss.site.notebook"]
     assert notebook._library_digest(code) != notebook._library_digest("import beyondloss.models")
 
 
