@@ -11,7 +11,7 @@ import pytest
 import toy
 from nbformat.v4 import new_code_cell, new_notebook
 
-from beyondloss import summaries, catalogue, cli
+from beyondloss import catalogue, cli, summaries
 from beyondloss.experiment import Store
 from beyondloss.site import notebook
 

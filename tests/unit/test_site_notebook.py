@@ -284,8 +284,8 @@ def test_results_of_another_chapter_do_not(library, written):
 
 
 def test_the_library_digest_follows_imports_of_the_code_magics_left_out():
-    code = "%matplotlib inline\nimport torch\nfrom beyondloss.page import notebook as n\n!ls"
-    assert notebook._imports(code) == ["beyondloss.page", "beyondloss.site.notebook"]
+    code = "%matplotlib inline\nimport torch\nfrom beyondloss.site import notebook as n\n!ls"
+    assert notebook._imports(code) == ["beyondloss.site", "beyondloss.site.notebook"]
     assert notebook._library_digest(code) != notebook._library_digest("import beyondloss.models")
 
 

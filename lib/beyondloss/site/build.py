@@ -23,8 +23,8 @@ from beyondloss.experiment.errors import BadInput, Failed, choose
 from beyondloss.experiment.experiment import SCALES
 from beyondloss.experiment.paths import root
 from beyondloss.site import notebook
-from beyondloss.site.generated import filled
 from beyondloss.site.chapters import NOWHERE, Place
+from beyondloss.site.generated import filled
 
 STAGED = ("_config.yml", "_toc.yml", "book")
 Say = Callable[[str], None]

@@ -22,8 +22,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
 
-from beyondloss.site import notebook
-from beyondloss.site import finish, library
+from beyondloss.site import finish, library, notebook
 
 THEOREMS = (*NODE_TYPES.values(), unenumerable_node)
 LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$", re.MULTILINE)

@@ -10,8 +10,8 @@ import io
 import re
 from pathlib import Path
 
-from beyondloss.site.build import chapter_notebooks, checkout, site_path
 from beyondloss.site import pdf
+from beyondloss.site.build import chapter_notebooks, checkout, site_path
 
 FOLDER = "book/_static"
 SIZE = {"width": 1280, "height": 800}

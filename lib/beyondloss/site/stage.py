@@ -14,8 +14,7 @@ from nbformat import NotebookNode
 
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter
-from beyondloss.site import notebook
-from beyondloss.site import chapters, finish, library
+from beyondloss.site import chapters, finish, library, notebook
 from beyondloss.site.chapters import Place
 from beyondloss.site.figures import Figure, caption, figures, lighten
 
