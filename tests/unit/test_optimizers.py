@@ -12,7 +12,7 @@ from beyondloss.trainers import SAM, Joined, Streams, TrainConfig, block_matrice
 from beyondloss.trainers.config import make_optimizer
 from beyondloss.trainers.optimizers import climb
 
-NETWORK = TransformerConfig(vocabulary=7, context=8, layers=2, heads=2, width=8)
+NETWORK = TransformerConfig(vocab_size=7, context=8, n_layers=2, n_heads=2, d_model=8)
 CONFIG = TrainConfig(steps=6, lr=1e-2)
 
 
