@@ -183,7 +183,8 @@ def _normalise_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
     for output in result:
         if output.output_type == "stream":
             output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
-            output.text = re.sub(r"\S*ipykernel_\d+/\d+\.py", "this cell", output.text)  # where warnings arise
+            # where warnings arise: a temporary file of the kernel's
+            output.text = re.sub(r"\S*ipykernel_\d+/\d+\.py", "this cell", output.text)
     return [output for output in result if output.output_type != "stream" or output.text.strip()]
 
 

@@ -1,6 +1,6 @@
 """What a detector may look at: similarities of the target's samples, and, where they are paid for, the verifier's."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
