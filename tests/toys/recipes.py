@@ -4,12 +4,10 @@ A recipe makes the metrics of one point; the points themselves are those of the 
 that asks for a point that no preset has, or for another metric, is found out.
 """
 
-import zlib
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 Made = Callable[[Any], dict]  # a point -> its metrics
 Conditions = dict[str, Any]  # a field -> its value, or a function of the value
@@ -30,7 +28,8 @@ class Recipe:
 
 def noise(point: Any, size: float = 1.0) -> float:
     """A small number that belongs to a point."""
-    return size * float(np.random.default_rng(zlib.crc32(repr(point).encode())).uniform(-1, 1))
+    digest = hashlib.blake2b(repr(point).encode(), digest_size=4).digest()
+    return size * (int.from_bytes(digest) / 2**31 - 1)
 
 
 def meets(point: Any, conditions: Conditions) -> bool:

@@ -46,30 +46,34 @@ def table(points, made):
 
 
 def verdicts(chapter, claim, made):
-    """Scale -> verdict of the made table, at the scales whose presets have what the claim is about: one at least."""
-    scales = [s for s in ("quick", "full") if s in chapter.experiment(claim.experiment).presets]
-    found = {s: judge(claim, table(points_of(chapter, claim, s), made), s) for s in scales}
-    asked = {scale: v.verdict for scale, v in found.items() if v.verdict != "not run at this scale"}
-    assert asked, f"no preset has the points of claim {claim.id}: {next(iter(found.values())).note}"
-    return asked
+    """Scale and verdict of the made table, at each scale whose preset has what the claim is about: one at least."""
+    for scale in ("quick", "full"):
+        if scale in chapter.experiment(claim.experiment).presets:
+            found = judge(claim, table(points_of(chapter, claim, scale), made), scale)
+            if found.verdict != "not run at this scale":
+                yield scale, found.verdict
+
+
+def verdict(chapter, claim, made):
+    """The verdict at the first scale at which there is one."""
+    return next(verdicts(chapter, claim, made))[1]
 
 
 @EACH
 def test_a_claim_holds_where_its_effect_is_there(chapter, claim):
-    found = verdicts(chapter, claim, recipe_of(chapter, claim).holds)
-    assert set(found.values()) == {"held"}, found
+    found = dict(verdicts(chapter, claim, recipe_of(chapter, claim).holds))
+    assert set(found.values()) == {"held"}, found or f"no preset has the points of claim {claim.id}"
 
 
 @EACH
 def test_a_claim_does_not_hold_where_its_effect_is_reversed(chapter, claim):
-    found = verdicts(chapter, claim, recipe_of(chapter, claim).mirror)
-    assert set(found.values()) == {"did not hold"}, found
+    assert verdict(chapter, claim, recipe_of(chapter, claim).mirror) == "did not hold"
 
 
 @EACH
 def test_a_claim_does_not_hold_where_its_criterion_is_missed(chapter, claim):
     for near in recipe_of(chapter, claim).near:
-        assert "held" not in verdicts(chapter, claim, near).values()
+        assert verdict(chapter, claim, near) in ("held in direction only", "did not hold")
 
 
 @pytest.mark.parametrize("chapter, claim", CLAIMS, ids=[claim.id for _, claim in CLAIMS])
