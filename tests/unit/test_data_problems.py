@@ -43,7 +43,10 @@ def test_a_set_is_pinned(load):
 
 
 def test_generated_problems_differ_between_training_and_test():
-    pytest.importorskip("reasoning_gym")
+    pytest.importorskip(
+        "reasoning_gym",
+        reason="extra `problems` is in no environment of the tests: a package that it needs is compiled",
+    )
     made = problems.generated(3, 2, seed=0)
     assert len(made.train) == 3 and len(made.test) == 2
     assert all(final_answer(p.solution) == final_answer(p.answer) for p in made.train)
