@@ -91,6 +91,7 @@ def resnet_stem(network: nn.Module, n_classes: int) -> None:
 
 
 def densenet_stem(network: nn.Module, n_classes: int) -> None:
+    """The same for DenseNet (Huang and others)."""
     network.features.conv0 = same_size(network.features.conv0)
     network.features.pool0 = nn.Identity()
 
@@ -110,6 +111,7 @@ def same_size(first: nn.Conv2d) -> nn.Conv2d:
 
 
 def img_size(size: int) -> dict:
+    """The option by which timm's transformers are told the size of an image in pixels."""
     return {"img_size": size}
 
 
