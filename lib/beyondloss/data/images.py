@@ -215,6 +215,7 @@ def from_idx(place: HubImages) -> ImageSet:
     """Training and test images from the IDX files of `place`, in memory. ValueError for a damaged file."""
 
     def part(name: str) -> Labelled:
+        """Images and labels of the training part or of the one that the format calls t10k."""
         images, labels = (
             read_idx(place.idx / f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
         )

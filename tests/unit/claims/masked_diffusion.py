@@ -117,7 +117,7 @@ def at_better_rate(made):
 
 LASTS = ahead("bound", -0.1, INNER, UNIFORM)
 RECIPES = {
-    "3.1": Recipe(pull(5), pull(-5), (pull(2), pull(5, error=1e-6))),
+    "3.1a": Recipe(pull(5), pull(-5), (pull(2), pull(5, error=1e-6))),
     "3.2a": Recipe(
         grokking((100, 1600, 1.0), (200, 400, 1.0)),
         grokking((100, 400, 1.0), (200, 1600, 1.0)),
@@ -145,5 +145,5 @@ RECIPES = {
         (bound(2.1, 2.0, 2.2), bound(2.1, 2.2, 2.0)),  # better than the window on one side only
     ),
     "3.3f": Recipe(*map(at_better_rate, (LASTS.holds, LASTS.mirror)), tuple(map(at_better_rate, LASTS.near))),
-    "3.4": ahead("nelbo", -0.1, {"window": (0.45, 0.55)}, {"window": (0.0, 1.0)}),
+    "3.4a": ahead("nelbo", -0.1, {"window": (0.45, 0.55)}, {"window": (0.0, 1.0)}),
 }
