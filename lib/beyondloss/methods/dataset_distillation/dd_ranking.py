@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from beyondloss.data.images import ImageSet, load_images
 from beyondloss.experiment import Effect, NotEnough, choose, paired_interval
 from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.distillation import picked
 from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, corners
 from beyondloss.methods.dataset_distillation.files import load_distilled as load_distilled
-from beyondloss.methods.dataset_distillation.images import ImageSet, load, with_test_part
 from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
+from beyondloss.methods.dataset_distillation.splits import with_test_part
 from beyondloss.methods.dataset_distillation.students import LABELS
 from beyondloss.trainers.streams import Streams
 
@@ -180,7 +181,7 @@ def report(
 
 def real_images(dataset: str | ImageSet) -> ImageSet:
     """A data set with the test part that `evaluate` tests on."""
-    return with_test_part(load(dataset) if isinstance(dataset, str) else dataset)
+    return with_test_part(load_images(dataset) if isinstance(dataset, str) else dataset)
 
 
 def protocol_for(known: ImageSet) -> Protocol:
