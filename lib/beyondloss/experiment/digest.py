@@ -135,7 +135,9 @@ class Reach:
         module, name = node
         scope = self._scope(module)
         if name == WHOLE:
-            statements, imported = scope.statements, sum(scope.imports.values(), [])
+            # what cells import counts where they use it
+            statements = scope.statements
+            imported = [] if module == CELLS else sum(scope.imports.values(), [])
         elif name == EFFECTS:
             statements, imported = self._effects_of(module), []
         else:
