@@ -330,3 +330,17 @@ def test_lab_opens_the_chapter(told, book, monkeypatch):
     assert told("lab", "3")[0] == 0
     assert started[1:3] == ["-m", "jupyterlab"]
     assert started[-1] == str(book / "notebooks" / "03_toy.ipynb")
+
+
+@pytest.mark.parametrize("chapter", ["3", None])
+def test_lab_passes_options_on(told, book, monkeypatch, chapter):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: started.extend(arguments))
+    assert told("lab", *filter(None, [chapter]), "--", "--no-browser", "--ip", "0.0.0.0")[0] == 0
+    assert started[-3:] == ["--no-browser", "--ip", "0.0.0.0"]
+    assert (str(book / "notebooks" / "03_toy.ipynb") in started) == (chapter is not None)
+
+
+def test_serve_refuses_what_is_no_port(told):
+    status, _, err = told("serve", "--port", "70000")
+    assert status == 2 and "0 to 65535" in err

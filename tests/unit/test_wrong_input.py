@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from beyondloss.experiment import BadInput, paths, sweep
+from beyondloss.experiment.engines import answering
 from beyondloss.experiment.parameters import parse_seeds
 from beyondloss.experiment.resources import memory_limits
 from beyondloss.methods import hallucination as ha
@@ -155,3 +156,20 @@ def test_the_memory_limit_of_a_group_of_version_1_counts(tmp_path):
 
 def test_without_control_groups_there_is_no_limit(tmp_path):
     assert memory_limits(tmp_path / "none", tmp_path) == []
+
+
+# Clusters that are not there -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("127.0.0.1:9", "no Ray cluster answers"), ("nonsense", "takes host:port"), ("a:b", "takes host:port")],
+)
+def test_a_cluster_that_does_not_answer_is_named_at_once(address, told):
+    with pytest.raises(BadInput, match=told):
+        answering(address)
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local", "ray://head:10001"])
+def test_what_ray_finds_by_itself_is_left_to_it(address):
+    answering(address)
