@@ -31,7 +31,7 @@ from beyondloss.experiment.syntax import Dotted, Scope, Statement, short
 # moves points and does not make them: an edit here must not cost a day of GPU time
 EXEMPT = "beyondloss.experiment"
 WHOLE, EFFECTS = "*", "!"  # in place of a name: all of a module; its statements that do more than bind names
-CELLS = ""  # in place of a module: a notebook's cells
+CELLS = "__main__"  # a notebook's cells
 DYNAMIC = {"globals", "eval", "exec"}
 LOADERS = {"__import__", "importlib.import_module"}
 
@@ -182,8 +182,6 @@ class Reach:
         seen = set()
         while (module, dotted) not in seen:
             seen.add((module, dotted))
-            if f"{module}.".startswith(f"{self.exempt}."):
-                return None, ".".join(dotted)  # by its name alone
             scope = self._scope(module)
             if scope is None:
                 return None, ".".join([module, *dotted])
@@ -192,13 +190,22 @@ class Reach:
             name, attributes = dotted[0], dotted[1:]
             imported = scope.imports.get(name, [])
             if name in scope.bindings or len(imported) > 1:
-                return Node(module, name), ".".join(attributes)
+                return self._edge(Node(module, name), attributes)
             # in a package, `from . import name` is the module of that name
             if imported and imported != [(module, (name,))]:
                 module, dotted = imported[0][0], (*imported[0][1], *attributes)
             elif self._scope(f"{module}.{name}"):
                 module, dotted = f"{module}.{name}", attributes
-        return Node(module, WHOLE), ".".join(dotted)
+        return self._edge(Node(module, WHOLE), dotted)
+
+    def _edge(self, node: Node, attributes: Dotted) -> Edge:
+        """An edge to `node`; to something exempt by its name alone."""
+        if self._is_exempt(node.module):
+            return None, ".".join([node.name, *attributes])
+        return node, ".".join(attributes)
+
+    def _is_exempt(self, module: str) -> bool:
+        return f"{module}.".startswith(f"{self.exempt}.")
 
     def _scope(self, module: str) -> Scope | None:
         """What the file of `module` says; None for one of another package."""
@@ -206,7 +213,7 @@ class Reach:
             path = syntax.file_of(module) if _top(module) in self.packages else None
             package = module if path and path.name == "__init__.py" else module.rpartition(".")[0]
             self._scopes[module] = syntax.read(path, package) if path else None
-            if path:
+            if path and not self._is_exempt(module):
                 self.sources[module] = path
         return self._scopes[module]
 
