@@ -97,9 +97,13 @@ class Reach:
 
     @classmethod
     def of_cells(cls, code: str) -> "Reach":
-        """What a notebook with this code reaches, nothing exempt."""
+        """What a notebook with this code reaches in the package, nothing exempt; the cells themselves are no part."""
         reach = cls("", {"beyondloss"}, syntax.parse(code))
-        reach._follow(Node(CELLS, WHOLE))
+        _, named = reach._read(Node(CELLS, WHOLE))
+        for root in sorted(
+            {found for edges in named for found, _ in edges if found and found.module != CELLS}
+        ):
+            reach._follow(root)
         return reach
 
     @cached_property
@@ -135,8 +139,8 @@ class Reach:
         module, name = node
         scope = self._scope(module)
         if name == WHOLE:
-            # what cells import counts where they use it
             statements = scope.statements
+            # what cells import counts where they use it
             imported = [] if module == CELLS else sum(scope.imports.values(), [])
         elif name == EFFECTS:
             statements, imported = self._effects_of(module), []

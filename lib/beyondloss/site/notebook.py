@@ -37,7 +37,7 @@ KERNEL = {
 }
 KEPT_OF_A_CELL = ("tags", "mystnb")
 KEPT_OF_A_NOTEBOOK = ("beyondloss", "mystnb")
-UNSHOWN = ("experiment", "page")  # parts of the package whose source no chapter shows
+UNSHOWN = (["experiment"], ["page"])  # parts of the package whose source no chapter shows
 FIGURE_DATA = "text/csv"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -281,7 +281,7 @@ def _library_digest(code: str) -> str:
     parts = {"reached": reach.digest}
     for node, (statements, _) in reach.nodes.items():
         # a chapter shows the source of its method, comments and all; of how a page is made it shows none
-        if node.module.startswith("beyondloss.") and node.module.split(".")[1] not in UNSHOWN:
+        if node.module.split(".")[1:2] not in UNSHOWN:
             shown = (
                 [reach.sources[node.module].read_text()]
                 if node.name == WHOLE
