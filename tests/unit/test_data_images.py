@@ -85,7 +85,7 @@ def test_an_unknown_set_is_refused_with_the_nearest_name():
 
 
 def test_names_of_classes_are_as_many_as_classes():
-    train = torch.zeros(4, 1, 2, 2), torch.arange(4) % 2
+    train = torch.arange(16.0).view(4, 1, 2, 2), torch.arange(4) % 2
     assert images.ImageSet.of(train, names=["cat", "dog"]).names == ("cat", "dog")
     with pytest.raises(ValueError, match="3 names of classes, but the training labels name 2 classes"):
         images.ImageSet.of(train, names=["cat", "dog", "cow"])

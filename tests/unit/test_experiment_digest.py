@@ -317,7 +317,7 @@ def stale(copied, monkeypatch):
 @pytest.mark.parametrize("file", ["data/text.py", "trainers/optimizers.py", "models/transformer.py"])
 def test_a_new_function_of_a_shared_module_makes_no_point_stale(stale, file):
     assert stale(file, lambda text: text + "\n\ndef unused(x):\n    return train(x)\n") == {}
-    assert len(stale(file, lambda text: text + "\nprint('imported')\n")) > 3  # for they do reach the module
+    assert stale(file, lambda text: text + "\nprint('imported')\n")  # for they do reach the module
 
 
 @pytest.mark.parametrize(

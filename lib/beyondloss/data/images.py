@@ -16,9 +16,8 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from beyondloss.choices import choose
-from beyondloss.data.hub import HubError, load_dataset
+from beyondloss.data.hub import HubError, load_dataset, revision_of
 from beyondloss.data.idx import read_idx
-from beyondloss.data.text import revision_of
 
 
 class Labelled(NamedTuple):
@@ -29,12 +28,19 @@ class Labelled(NamedTuple):
 
     @classmethod
     def of(cls, images: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> "Labelled":
-        """Both as tensors; ValueError where their shapes do not fit."""
-        images, labels = torch.as_tensor(images), torch.as_tensor(labels).long()
+        """Both as tensors; ValueError where shapes do not fit, pixels are not finite, or labels are no integers."""
+        images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+        if images.dtype in (torch.uint16, torch.uint32, torch.uint64):
+            images = images.long()  # of these torch can hardly do more than hold them
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise ValueError(f"labels must be integers, the number of each image's class, not {labels.dtype}")
+        labels = labels.long()
         if images.dim() != 4 or images.shape[2] != images.shape[3]:
             raise ValueError(f"images must be [image, channel, size, size], not {list(images.shape)}")
         if list(labels.shape) != [len(images)]:
             raise ValueError(f"{len(images)} images have labels {list(labels.shape)}, one each is asked for")
+        if images.is_floating_point() and not images.isfinite().all():
+            raise ValueError("some images have pixels that are not finite")
         return cls(images, labels)
 
 
@@ -85,7 +91,19 @@ class ImageSet:
             raise ValueError(
                 f"{len(names)} names of classes, but the training labels name {len(counts)} classes"
             )
+        if test and test.images.shape[1:] != train.images.shape[1:]:
+            raise ValueError(
+                f"test images are {list(test.images.shape[1:])}, training images {list(train.images.shape[1:])}"
+            )
+        if test and not set(test.labels.tolist()) <= set(range(len(counts))):
+            raise ValueError(
+                f"test labels from {int(test.labels.min())} to {int(test.labels.max())} name classes beyond the "
+                f"{len(counts)} of the training part"
+            )
         statistics = channel_statistics(train.images)
+        if not (statistics[1] > 0).all():
+            flat = (statistics[1].flatten() <= 0).nonzero().flatten().tolist()
+            raise ValueError(f"channel {flat[0]} has one value in all training images: leave it out")
         return cls(*train, *(test or (None, None)), *statistics, names, mirror, origin, licence)
 
     @property
@@ -197,6 +215,7 @@ def from_idx(place: HubImages) -> ImageSet:
     """Training and test images from the IDX files of `place`, in memory. ValueError for a damaged file."""
 
     def part(name: str) -> Labelled:
+        """Images and labels of the training part or of the one that the format calls t10k."""
         images, labels = (
             read_idx(place.idx / f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
         )

@@ -260,8 +260,22 @@ def as_images(
         return images.float()
     if standardised is not False:
         mean, deviation = (torch.tensor(part, dtype=torch.float32)[:, None, None] for part in standardised)
+        if (
+            deviation.numel() != known.train.shape[1]
+            or not (deviation > 0).all()
+            or not mean.isfinite().all()
+        ):
+            raise ValueError(
+                "standardised=(means, deviations) takes a finite mean and a positive deviation for each of the "
+                f"{known.train.shape[1]} channels, not {standardised}"
+            )
         images = (images * deviation + mean) * known.train.max()
-    return known.standardised(images)
+    images = known.standardised(images)
+    if not images.isfinite().all():  # in half precision pixels can overflow on the way
+        raise ValueError(
+            "standardising makes pixels that are not finite: pass the images in single precision"
+        )
+    return images
 
 
 def in_units(images: Tensor, known: ImageSet, standardised: object) -> None:
