@@ -12,11 +12,36 @@ import pandas as pd
 import pytest
 
 from beyondloss import catalogue
-from beyondloss.experiment import judge
+from beyondloss.experiment import Claim, judge
 
 FOLDER = Path(__file__).parent / "claims"
 CLAIMS = [(chapter, claim) for chapter in catalogue.chapters() for claim in chapter.tests]
-MEASURED = [(chapter, claim) for chapter, claim in CLAIMS if claim.measure]
+
+
+def control_of(claim):
+    """A test's positive control as a claim of its own, which it is to its criterion."""
+    control = claim.precondition
+    experiment = control.experiment or claim.experiment
+    return Claim(
+        f"{claim.id} control",
+        control.statement,
+        control.criterion,
+        experiment,
+        control.measure,
+        control.margin,
+    )
+
+
+def controls(chapter):
+    """The positive controls of a chapter, each under the first test that needs it."""
+    found = {}
+    for control in [control_of(claim) for claim in chapter.tests if claim.precondition]:
+        found.setdefault((control.criterion, control.experiment), control)
+    return list(found.values())
+
+
+CONTROLS = [(chapter, control) for chapter in catalogue.chapters() for control in controls(chapter)]
+MEASURED = [(chapter, claim) for chapter, claim in CLAIMS if claim.measure] + CONTROLS
 EACH = pytest.mark.parametrize("chapter, claim", MEASURED, ids=[claim.id for _, claim in MEASURED])
 
 
@@ -88,4 +113,6 @@ def test_a_claim_and_its_criterion_are_sentences(chapter, claim):
 
 @pytest.mark.parametrize("chapter", catalogue.chapters(), ids=lambda chapter: chapter.slug)
 def test_no_recipe_is_left_over(chapter):
-    assert set(recipes(chapter.slug)) == {claim.id for claim in chapter.tests if claim.measure}
+    assert set(recipes(chapter.slug)) == {
+        claim.id for claim in (*chapter.tests, *controls(chapter)) if claim.measure
+    }
