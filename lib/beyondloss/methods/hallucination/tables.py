@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from beyondloss.methods.hallucination import generator, theory
-from beyondloss.methods.hallucination.models import SMOLLM2, TUNED
+from beyondloss.methods.hallucination.models import TUNED
+from beyondloss.models.language import SMOLLM2
 
 ROWS = ("target", "verifier", "detector", "budget", "auroc", "auarc", "error", "asked", "wrong")
 MEASURED = ("detector", "budget", "auroc", "low", "high", "auarc", "gain", "gain_low", "gain_high", "asked")
