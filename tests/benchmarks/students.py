@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
+from beyondloss.data.images import digits
 from beyondloss.methods.dataset_distillation.augmentation import Affine
-from beyondloss.methods.dataset_distillation.images import digits, split
 from beyondloss.methods.dataset_distillation.networks import ConvNet
+from beyondloss.methods.dataset_distillation.splits import split
 from beyondloss.methods.dataset_distillation.students import Recipe, accuracy, sgd_step, train_students
 from run import DEVICE, Row, keep, machine, now, summary, table
 

@@ -1,9 +1,12 @@
 """Small stand-ins, written to disk and loaded by the code that loads the large ones."""
 
+import gzip
 import json
 import os
+from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library of the hub is imported: no unit test has a network
@@ -79,3 +82,60 @@ def covered_texts():
         return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
 
     return pairs
+
+
+@pytest.fixture
+def fresh_images():
+    """Forget image sets that were loaded under another name for their place, before and after."""
+    from beyondloss.data.images import load_images
+
+    load_images.cache_clear()
+    yield
+    load_images.cache_clear()
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch, fresh_images, fresh_dataset_cache):
+    """A folder in the layout of CIFAR-10 on the hub, with random pictures, the first in grey as a few of ImageNet."""
+    import datasets
+    from PIL import Image
+
+    from beyondloss.data.images import HUB
+
+    datasets.disable_progress_bars()
+    generator = np.random.default_rng(0)
+    names = [f"kind {c}" for c in range(10)]
+    kinds = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    folder = tmp_path / "cifar"
+    folder.mkdir()
+    for part, count in (("train", 80), ("test", 20)):
+        bytes_ = generator.integers(0, 255, (count, 32, 32, 3), dtype=np.uint8)
+        pictures = [Image.fromarray(picture) for picture in bytes_]
+        pictures[0] = pictures[0].convert("L")
+        rows = {"img": pictures, "label": [i % 10 for i in range(count)]}
+        datasets.Dataset.from_dict(rows, features=kinds).to_parquet(folder / f"{part}-00000.parquet")
+    monkeypatch.setitem(HUB, "cifar-10", replace(HUB["cifar-10"], name=str(folder), revision=None))
+
+
+def write_idx(path, array):
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+
+
+@pytest.fixture
+def save_idx():
+    """Writer of a gzipped IDX file of bytes, `save_idx(path, array)`."""
+    return write_idx
+
+
+@pytest.fixture
+def tiny_fashion(tmp_path, monkeypatch, fresh_images):
+    """A folder in the layout of Debian's package, with random pictures of 28 by 28 pixels."""
+    from beyondloss.data.images import HUB
+
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 80), ("t10k", 20)):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", generator.integers(0, 256, (count, 28, 28)))
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(count) % 10)
+    monkeypatch.setitem(HUB, "fashion-mnist", replace(HUB["fashion-mnist"], idx=tmp_path))
+    return tmp_path

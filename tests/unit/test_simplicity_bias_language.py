@@ -157,7 +157,10 @@ def test_math_has_seven_subjects(tiny_model, math_folder):
 
 
 def test_generated_problems_differ_between_training_and_test(tiny_model):
-    pytest.importorskip("reasoning_gym")
+    pytest.importorskip(
+        "reasoning_gym",
+        reason="extra `problems` is in no environment of the tests: a package that it needs is compiled",
+    )
     made = language_model.generated(LanguageModelPoint("any", problems="generated", generated=3, tested=2))
     assert len(made.train) == 3 and len(made.test) == 2
     assert all(final_answer(p.solution) == final_answer(p.answer) for p in made.train)

@@ -1,6 +1,7 @@
 """Makers of tasks and loaders of sets; each returns a frozen dataclass of tensors with its origin and licence."""
 
 from beyondloss.data.hub import HubError
+from beyondloss.data.images import ImageSet, load_images
 from beyondloss.data.text import (
     Answered,
     Conversations,
@@ -14,8 +15,10 @@ __all__ = [
     "Answered",
     "Conversations",
     "HubError",
+    "ImageSet",
     "TokenStream",
     "conversations",
+    "load_images",
     "python_documentation",
     "wikitext",
 ]

@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from beyondloss.data.images import DATASETS, ImageSet, load_images
 from beyondloss.methods.dataset_distillation.augmentation import Affine
 from beyondloss.methods.dataset_distillation.distillation import Distilled, Task, distil
-from beyondloss.methods.dataset_distillation.images import DATASETS, ImageSet, Split, load, split
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Network, TwoLayer
 from beyondloss.methods.dataset_distillation.settings import METHODS, corner, setting
+from beyondloss.methods.dataset_distillation.splits import Split, split
 from beyondloss.methods.dataset_distillation.students import (
     Recipe,
     Teacher,
@@ -50,7 +51,7 @@ class Protocol:
             raise ValueError(f"lrs must be learning rates above 0, one or more, not {self.lrs}")
 
     @property
-    def place(self) -> str:
+    def torch_device(self) -> str:
         """The device itself."""
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
@@ -101,12 +102,12 @@ class Bench:
     @cache
     def of(cls, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":
         """The same bench for every method that is judged in this process."""
-        return cls.made(load(protocol.dataset), protocol, seeds)
+        return cls.made(load_images(protocol.dataset), protocol, seeds)
 
     @classmethod
     def made(cls, images: ImageSet, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":
         """Split the images, and train a teacher on each seed's training part."""
-        parts = split(images, seeds, protocol.validation, protocol.place, protocol.most or None)
+        parts = split(images, seeds, protocol.validation, protocol.torch_device, protocol.most or None)
         channels, size = parts.train.shape[2], parts.train.shape[3]
         network = ConvNet(channels, size, parts.classes, protocol.width, protocol.depth)
         affine = Affine(mirror=images.mirror)
