@@ -1,8 +1,10 @@
 """The claims of chapter 10, with the criteria by which the tables judge them."""
 
+from functools import partial
+
 import pandas as pd
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval, paper_claims
+from beyondloss.experiment import Claim, Effect, MissingPoints, Precondition, paired_interval, paper_claims
 from beyondloss.methods.hallucination.tables import at_budgets, judged, measured, of_pairs, of_targets
 
 LITTLE = 0.02  # AUROC: what counts as little room
@@ -45,6 +47,17 @@ def second_model_gain(table: pd.DataFrame) -> Effect:
     rows = rows[rows["detector"] == "cross oracle"]
     mean = rows.pivot_table(index="seed", columns="itself", values="auroc")
     return paired_interval(mean[False] - mean[True], unit=UNIT)
+
+
+def asking_always(table: pd.DataFrame, rule: str) -> Effect:
+    """What a rule that asks about every question adds to asking about none, by mean pairwise distance."""
+    always = column(of_pairs(table), rule, 1.0)
+    return paired_interval(always - of_targets(table)["mean pairwise distance"], unit=UNIT)
+
+
+def planned_asking(table: pd.DataFrame) -> Effect:
+    fewer = at_budgets(table, "planned_error", 0.0) - at_budgets(table, "planned_error", 1.0)
+    return paired_interval(fewer, unit="share of errors")
 
 
 def keeps_at_half(table: pd.DataFrame) -> Effect:
@@ -112,6 +125,25 @@ def real_two_stage(table: pd.DataFrame) -> Effect:
     return worst_pair(table, "interval 0.5")
 
 
+# a rule that keeps what asking always reaches says something only where asking always is worth something
+RULE_GAINS = Precondition(
+    "The rule gains by asking always.",
+    "Interval rule at budget 1 minus mean pairwise distance, AUROC; the interval over worlds lies above 0.",
+    partial(asking_always, rule="interval"),
+)
+BOTH_GAIN = Precondition(
+    "Both scores of every question are worth more than one.",
+    "Logistic regression on both scores of every question minus mean pairwise distance, AUROC; the interval over "
+    "worlds lies above 0.",
+    partial(asking_always, rule="value"),
+)
+PLAN_GAINS = Precondition(
+    "Asking always saves errors.",
+    "Errors at budget 0 minus errors at budget 1; the interval over worlds lies above 0.",
+    planned_asking,
+)
+REAL_GAIN = Precondition("A second model helps on real questions, asked always.", "As 10.2d.", real_gain)
+
 TESTS = (
     Claim(
         "10.1a",
@@ -173,6 +205,7 @@ TESTS = (
         "the interval over worlds lies above 0.",
         "worlds",
         keeps_at_half,
+        precondition=RULE_GAINS,
     ),
     Claim(
         "10.3b",
@@ -181,6 +214,7 @@ TESTS = (
         "0.01, mean over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         keeps_the_logistic,
+        precondition=BOTH_GAIN,
     ),
     Claim(
         "10.3c",
@@ -190,6 +224,7 @@ TESTS = (
         "over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         interval_over_lot,
+        precondition=BOTH_GAIN,
     ),
     Claim(
         "10.3d",
@@ -226,6 +261,7 @@ TESTS = (
         "generator",
         planned_keeps,
         role="ours",
+        precondition=PLAN_GAINS,
     ),
     Claim(
         "10.3h",
@@ -233,6 +269,7 @@ TESTS = (
         "As 10.2d for the interval rule at budget 0.5.",
         "models",
         real_two_stage,
+        precondition=REAL_GAIN,
     ),
     Claim(
         "10.4a",

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval, paper_claims
+from beyondloss.experiment import Claim, Effect, MissingPoints, Precondition, paired_interval, paper_claims
 
 ROUNDING = 1e-9  # largest error of an identity that float64 explains
 
@@ -92,6 +92,27 @@ def at_sizes(values: pd.DataFrame, sizes: set[int]) -> pd.DataFrame:
     return chosen.groupby("seed").mean()
 
 
+def label_groks(table: pd.DataFrame) -> Effect:
+    """How long after memorising label training first leaves chance, without weight decay; none where it never solves.
+
+    Over the sizes at which every seed generalises; a run has left chance where held-out accuracy is 0.6 or more.
+    """
+    rows = wanted(table, weight_decay=0.0, objective="label")
+    rows = rows[rows["samples"].isin(solved(table, "label"))]
+    if rows.empty:
+        return Effect(0.0, 0.0, 0.0, table["seed"].nunique(), "doublings")
+    left = [
+        next(
+            step
+            for step, accuracy in zip(row["step"], row["held_out_accuracy"], strict=True)
+            if accuracy >= 0.6
+        )
+        for row in rows.to_dict("records")
+    ]
+    doublings = np.log2(left / pd.to_numeric(rows["memorised_at"]))
+    return paired_interval(doublings.groupby(rows["seed"]).mean(), unit="doublings")
+
+
 def diffusion_generalises_sooner(table: pd.DataFrame) -> Effect:
     steps = np.log2(by_objective(table, "generalised_at"))
     mean = at_sizes(steps, solved(table, "label") | solved(table, "diffusion, window"))
@@ -135,6 +156,14 @@ def llada_gain(table: pd.DataFrame) -> Effect:
     return paired_interval(bound[0.0] - bound[0.45], unit="nats a token")
 
 
+GROKS = Precondition(
+    "Training on the label groks.",
+    "At the sizes at which every label-trained run generalises without weight decay, held-out accuracy first reaches "
+    "0.6 after more than five times the steps of memorising, in doublings; the interval lies above log2(5).",
+    label_groks,
+    margin=float(np.log2(5)),
+)
+
 TESTS = (
     Claim(
         "3.1a",
@@ -155,6 +184,7 @@ TESTS = (
         "run never does; the interval lies above 0.",
         "grokking",
         diffusion_generalises_sooner,
+        precondition=GROKS,
     ),
     Claim(
         "3.2b",
@@ -164,6 +194,7 @@ TESTS = (
         "interval lies above 0.",
         "grokking",
         diffusion_does_not_delay,
+        precondition=GROKS,
     ),
     Claim(
         "3.2c",

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval, paper_claims
+from beyondloss.experiment import Claim, Effect, MissingPoints, Precondition, paired_interval, paper_claims
 
 SHARP, SHARPER = 0.2, 0.3  # rho of SAM: half of the size at which heads start, and three quarters of it
 
@@ -48,6 +48,11 @@ def late_at_equal_steps(table: pd.DataFrame) -> Effect:
 def proxy_beats_random(table: pd.DataFrame) -> Effect:
     proxy, random = ({"data": data, "rho": 0.0} for data in ("late by proxy x2", "random x2"))
     return difference(table, "loss_at_steps", proxy, random, "loss")
+
+
+def proxy_lowers_ratio(table: pd.DataFrame) -> Effect:
+    proxy, random = ({"data": data, "rho": 0.0} for data in ("late by proxy x2", "random x2"))
+    return difference(table, "log_ratio", proxy, random, "log ratio")
 
 
 def sam_on_few_noisy_prompts(table: pd.DataFrame) -> Effect:
@@ -100,6 +105,27 @@ def language_model_gain(table: pd.DataFrame) -> Effect:
     return paired_interval(relative, unit="relative")
 
 
+LATE_LESS_BIAS = Precondition(
+    "Doubling the late types lowers simplicity bias.",
+    "As 2.2a, with the interval above 0.",
+    late_lowers_ratio,
+)
+SAM_LESS_BIAS = Precondition("SAM lowers simplicity bias.", "As 2.1b.", sam_lowers_ratio)
+PROXY_LESS_BIAS = Precondition(
+    "The proxy's choice lowers simplicity bias.",
+    "log(t_last / t_first), random minus late by proxy; the interval lies above 0.",
+    proxy_lowers_ratio,
+)
+# doubling is a lever only where doubling the right examples, which an oracle knows, is one
+ORACLE_ADAMW, ORACLE_MUON = (
+    Precondition(
+        "Doubling the rare tasks, which an oracle names, gains over random doubling.",
+        f"Accuracy with {name}, hard tasks doubled minus random; the interval lies above 0.",
+        partial(gain, better=f"{name.lower()}, hard tasks x2", worse=f"{name.lower()}, random x2"),
+    )
+    for name in ("AdamW", "Muon")
+)
+
 TESTS = (
     Claim(
         "2.1a",
@@ -130,6 +156,7 @@ TESTS = (
         "lies above 0.",
         "population",
         sam_at_equal_gradients,
+        precondition=SAM_LESS_BIAS,
     ),
     Claim(
         "2.1e",
@@ -154,6 +181,7 @@ TESTS = (
         "Population loss after 1,000 steps, as drawn minus late types doubled; the interval lies above 0.",
         "population",
         late_at_equal_steps,
+        precondition=LATE_LESS_BIAS,
     ),
     Claim(
         "2.2c",
@@ -162,6 +190,7 @@ TESTS = (
         "lies above 0.",
         "pool",
         proxy_beats_random,
+        precondition=PROXY_LESS_BIAS,
     ),
     Claim(
         "2.2d",
@@ -179,6 +208,7 @@ TESTS = (
         "interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late x2", worse="adamw, random x2"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3b",
@@ -186,6 +216,7 @@ TESTS = (
         "As 2.3a with Muon.",
         "finetuning",
         partial(gain, better="muon, late x2", worse="muon, random x2"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3c",
@@ -194,6 +225,7 @@ TESTS = (
         "interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late x2", worse="adamw, longer"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3d",
@@ -201,6 +233,7 @@ TESTS = (
         "As 2.3c with Muon.",
         "finetuning",
         partial(gain, better="muon, late x2", worse="muon, longer"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3e",
@@ -233,6 +266,7 @@ TESTS = (
         "Accuracy, late varied minus random varied; the interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late varied", worse="adamw, random varied"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3i",
@@ -240,6 +274,7 @@ TESTS = (
         "As 2.3h with Muon.",
         "finetuning",
         partial(gain, better="muon, late varied", worse="muon, random varied"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3j",
