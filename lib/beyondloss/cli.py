@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,15 +65,26 @@ def claims(
         str | None, typer.Argument(metavar="[CHAPTER]", help="all chapters without it")
     ] = None,
     scale: Annotated[str | None, typer.Option(help="quick and full without it")] = None,
+    tests: Annotated[bool, typer.Option("--tests", help="the tests under each claim, too")] = False,
     as_json: Json = False,
 ) -> None:
-    """Claims and their verdicts, from stored points; nothing is computed."""
+    """What the papers claim and what became of it, from stored points; nothing is computed."""
     rows = summaries.claims(chapter, [choose("scale", scale, SCALES)] if scale else ["quick", "full"])
     if as_json:
-        return print(json.dumps([{name: row[name] for name in summaries.PRINTED} for row in rows], indent=1))
+        return print(json.dumps(rows, indent=1))
+    for (number, at), group in groupby(rows, key=lambda row: (row["chapter"], row["scale"])):
+        say(f"Chapter {number}, {at} scale")
+        claims_in_words(list(group), tests)
+
+
+def claims_in_words(rows: list[dict], tests: bool) -> None:
+    """Say the claims of one chapter at one scale, and the `tests` under them if asked."""
     for row in rows:
-        say(f"{row['claim']:<5} {row['scale']:<6} {row['said']}")
-        say(f"             {row['statement']}")
+        say(f"  {row['claim']:<5} {row['statement']}")
+        say(f"        {row['verdict']} ({row['summary']})")
+        for test in row["tests"] if tests else []:
+            say(f"        {test['test']:<6} {test['said']}")
+            say(f"               {test['statement']}")
 
 
 # Running ---------------------------------------------------------------------------------------------------

@@ -17,13 +17,15 @@ Conditions = dict[str, Any]  # a field -> its value, or a function of the value
 class Recipe:
     """Tables of one claim.
 
-    holds: the claim is right. mirror: its effect is reversed, so it did not hold. near: it may point the right way,
-    but misses the criterion (too small, seeds that disagree, right for one of several sets only).
+    holds: the claim is right. mirror: its effect is reversed, so it did not hold. near: it may point the right way, but
+    misses the criterion (too small, seeds that disagree, right for one of several sets only). control: the recipe of
+    its precondition, for a claim that has one; both make metrics of the same points where their experiment is the same.
     """
 
     holds: Made
     mirror: Made
     near: tuple[Made, ...] = ()
+    control: "Recipe | None" = None
 
 
 def noise(point: Any, size: float = 1.0) -> float:

@@ -19,24 +19,26 @@ SPECIAL = [
     "<|end_header_id|>",
     "<|eot_id|>",
 ]
+SUMS = [(f"{a}+{b}?", a + b) for a in range(5) for b in range(4)]
 
 
 @pytest.fixture(scope="session")
 def byte_tokenizer(tmp_path_factory):
     """Folder of a tokenizer with a token a byte and LLaDA's special tokens: 262 tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from beyondloss.models import stand_ins
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(SPECIAL)
     folder = tmp_path_factory.mktemp("tokenizer")
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[1], pad_token=SPECIAL[1]
-    ).save_pretrained(folder)
+    stand_ins.byte_tokenizer(SPECIAL).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory):
+    """Folder of a two-layer Llama with a token a byte and a chat template."""
+    from beyondloss.models import stand_ins
+
+    tokenizer = stand_ins.byte_tokenizer()
+    return stand_ins.write(tmp_path_factory.mktemp("llama"), stand_ins.tiny_llama(tokenizer), tokenizer)
 
 
 @pytest.fixture
@@ -60,6 +62,35 @@ def conversation_folder(tmp_path, fresh_dataset_cache):
     ]
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
+
+
+def write_configs(folder, configs):
+    """A data set of several configurations, each with a train and a test split."""
+    listed = ""
+    for config, rows in configs.items():
+        (folder / config).mkdir(parents=True)
+        listed += f"- config_name: {config}\n  data_files:\n"
+        for split in ("train", "test"):
+            (folder / config / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+            listed += f"  - split: {split}\n    path: {config}/{split}.jsonl\n"
+    (folder / "README.md").write_text(f"---\nconfigs:\n{listed}---\n")
+    return folder
+
+
+@pytest.fixture
+def gsm8k_folder(tmp_path, fresh_dataset_cache):
+    """Folder of GSM8K's layout: twenty sums."""
+    rows = [{"question": q, "answer": f"We add.\n#### {total}"} for q, total in SUMS]
+    return write_configs(tmp_path / "gsm8k", {"main": rows})
+
+
+@pytest.fixture
+def math_folder(tmp_path, fresh_dataset_cache):
+    """Folder of MATH's layout: three problems a subject."""
+    from beyondloss.data import problems
+
+    rows = [{"problem": q, "solution": rf"It is $\boxed{{{total}}}$."} for q, total in SUMS[:3]]
+    return write_configs(tmp_path / "math", dict.fromkeys(problems.SUBJECTS, rows))
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from beyondloss.methods.dataset_distillation import (
     theory,
     tuning,
 )
+from beyondloss.models import vision
 from beyondloss.trainers import Streams
 
 NETWORK = networks.ConvNet(channels=1, size=8, classes=10, width=4)
@@ -119,12 +120,7 @@ def test_sets_change_places_at_the_turning_weight_and_only_there(first, second):
 
 
 def plain(weights, member: int) -> nn.Sequential:
-    width = NETWORK.width
-    network = nn.Sequential(
-        *[nn.Conv2d(1, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)],
-        *[nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)],
-        *[nn.Flatten(), nn.Linear(NETWORK.features_size, 10)],
-    )
+    network = vision.convnet(10, NETWORK.channels, NETWORK.size, NETWORK.width, NETWORK.depth)
     with torch.no_grad():
         for own, part in zip(network.parameters(), weights, strict=True):
             own.copy_(part[member])

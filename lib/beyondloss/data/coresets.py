@@ -48,5 +48,6 @@ def at(features: Float[Tensor, "*group item feature"], items: Int[Tensor, "*grou
 
 
 def check_size(features: Tensor, size: int) -> None:
+    """ValueError unless there are so many items to choose from."""
     if not 1 <= size <= features.shape[-2]:
         raise ValueError(f"{size} items are none of 1 to the {features.shape[-2]} there are to choose from")

@@ -16,9 +16,8 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from beyondloss.choices import choose
-from beyondloss.data.hub import HubError, load_dataset
+from beyondloss.data.hub import HubError, load_dataset, revision_of
 from beyondloss.data.idx import read_idx
-from beyondloss.data.text import revision_of
 
 
 class Labelled(NamedTuple):
@@ -216,6 +215,7 @@ def from_idx(place: HubImages) -> ImageSet:
     """Training and test images from the IDX files of `place`, in memory. ValueError for a damaged file."""
 
     def part(name: str) -> Labelled:
+        """Images and labels of the training part or of the one that the format calls t10k."""
         images, labels = (
             read_idx(place.idx / f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
         )

@@ -1,8 +1,10 @@
 """The claims of chapter 10, with the criteria by which the tables judge them."""
 
+from functools import partial
+
 import pandas as pd
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval
+from beyondloss.experiment import Claim, Effect, MissingPoints, Precondition, paired_interval, paper_claims
 from beyondloss.methods.hallucination.tables import at_budgets, judged, measured, of_pairs, of_targets
 
 LITTLE = 0.02  # AUROC: what counts as little room
@@ -45,6 +47,17 @@ def second_model_gain(table: pd.DataFrame) -> Effect:
     rows = rows[rows["detector"] == "cross oracle"]
     mean = rows.pivot_table(index="seed", columns="itself", values="auroc")
     return paired_interval(mean[False] - mean[True], unit=UNIT)
+
+
+def asking_always(table: pd.DataFrame, rule: str) -> Effect:
+    """What a rule that asks about every question adds to asking about none, by mean pairwise distance."""
+    always = column(of_pairs(table), rule, 1.0)
+    return paired_interval(always - of_targets(table)["mean pairwise distance"], unit=UNIT)
+
+
+def planned_asking(table: pd.DataFrame) -> Effect:
+    fewer = at_budgets(table, "planned_error", 0.0) - at_budgets(table, "planned_error", 1.0)
+    return paired_interval(fewer, unit="share of errors")
 
 
 def keeps_at_half(table: pd.DataFrame) -> Effect:
@@ -99,7 +112,9 @@ def worst_pair(table: pd.DataFrame, detector: str) -> Effect:
     if rows.empty:
         raise MissingPoints(f"no pair of different models with {detector}")
     worst = rows.loc[rows["gain_low"].idxmin()]
-    return Effect(worst["gain"], worst["gain_low"], worst["gain_high"], rows["seed"].nunique(), UNIT)
+    return Effect(
+        worst["gain"], worst["gain_low"], worst["gain_high"], rows["seed"].nunique(), UNIT, "bootstrap"
+    )
 
 
 def real_gain(table: pd.DataFrame) -> Effect:
@@ -110,7 +125,26 @@ def real_two_stage(table: pd.DataFrame) -> Effect:
     return worst_pair(table, "interval 0.5")
 
 
-CLAIMS = (
+# a rule that keeps what asking always reaches says something only where asking always is worth something
+RULE_GAINS = Precondition(
+    "The rule gains by asking always.",
+    "Interval rule at budget 1 minus mean pairwise distance, AUROC; the interval over worlds lies above 0.",
+    partial(asking_always, rule="interval"),
+)
+BOTH_GAIN = Precondition(
+    "Both scores of every question are worth more than one.",
+    "Logistic regression on both scores of every question minus mean pairwise distance, AUROC; the interval over "
+    "worlds lies above 0.",
+    partial(asking_always, rule="value"),
+)
+PLAN_GAINS = Precondition(
+    "Asking always saves errors.",
+    "Errors at budget 0 minus errors at budget 1; the interval over worlds lies above 0.",
+    planned_asking,
+)
+REAL_GAIN = Precondition("A second model helps on real questions, asked always.", "As 10.2d.", real_gain)
+
+TESTS = (
     Claim(
         "10.1a",
         "Self-consistency leaves little room: in the class model no detector that sees the same samples does "
@@ -171,6 +205,7 @@ CLAIMS = (
         "the interval over worlds lies above 0.",
         "worlds",
         keeps_at_half,
+        precondition=RULE_GAINS,
     ),
     Claim(
         "10.3b",
@@ -179,6 +214,7 @@ CLAIMS = (
         "0.01, mean over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         keeps_the_logistic,
+        precondition=BOTH_GAIN,
     ),
     Claim(
         "10.3c",
@@ -188,6 +224,7 @@ CLAIMS = (
         "over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         interval_over_lot,
+        precondition=BOTH_GAIN,
     ),
     Claim(
         "10.3d",
@@ -199,29 +236,32 @@ CLAIMS = (
     ),
     Claim(
         "10.3e",
-        "Ours: asking where the expected gain is largest, and deciding on both scores, beats the interval "
-        "rule.",
+        "asking where the expected gain is largest, and deciding on both scores, beats the interval rule.",
         "Cascade by value minus interval rule, AUROC, mean over budgets 0.1 to 0.7 and 20 pairs; the interval "
         "over worlds lies above 0.",
         "worlds",
         value_over_interval,
+        role="ours",
     ),
     Claim(
         "10.3f",
-        "Ours: it also beats asking by lot with the same decisions.",
+        "it also beats asking by lot with the same decisions.",
         "Cascade by value minus cascade by lot, AUROC, mean over budgets 0.1 to 0.7 and 20 pairs; the "
         "interval over worlds lies above 0.",
         "worlds",
         value_over_lot,
+        role="ours",
     ),
     Claim(
         "10.3g",
-        "Ours: a cascade planned for one price of a false alarm makes hardly more errors at half of the calls "
+        "a cascade planned for one price of a false alarm makes hardly more errors at half of the calls "
         "than at all.",
         "0.01 minus (errors at budget 0.5 minus errors at budget 1), at the best threshold, false alarms and "
         "misses counted alike, mean over settings; the interval over worlds lies above 0.",
         "generator",
         planned_keeps,
+        role="ours",
+        precondition=PLAN_GAINS,
     ),
     Claim(
         "10.3h",
@@ -229,6 +269,7 @@ CLAIMS = (
         "As 10.2d for the interval rule at budget 0.5.",
         "models",
         real_two_stage,
+        precondition=REAL_GAIN,
     ),
     Claim(
         "10.4a",
@@ -239,9 +280,21 @@ CLAIMS = (
     ),
     Claim(
         "10.4b",
-        "Ours: the distance of the two embeddings (MMD) is a worse detector than their inner product.",
+        "the distance of the two embeddings (MMD) is a worse detector than their inner product.",
         "Cross distance minus MMD, AUROC, mean over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         cross_over_mmd,
+        role="ours",
     ),
+)
+CLAIMS = paper_claims(
+    {
+        "10.1": "Detectors that see the samples of one model alone come close to what a supervised oracle reaches "
+        "with them: there is little left to gain.",
+        "10.2": "The samples of a second model raise what can be reached.",
+        "10.3": "A rule in two stages, which asks the second model only where the first is uncertain, keeps the "
+        "performance at a fraction of the calls.",
+        "10.4": "Kernel mean embeddings give detection by consistency a geometry.",
+    },
+    TESTS,
 )

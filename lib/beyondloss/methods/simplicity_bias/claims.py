@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval
+from beyondloss.experiment import Claim, Effect, MissingPoints, Precondition, paired_interval, paper_claims
 
 SHARP, SHARPER = 0.2, 0.3  # rho of SAM: half of the size at which heads start, and three quarters of it
 
@@ -48,6 +48,11 @@ def late_at_equal_steps(table: pd.DataFrame) -> Effect:
 def proxy_beats_random(table: pd.DataFrame) -> Effect:
     proxy, random = ({"data": data, "rho": 0.0} for data in ("late by proxy x2", "random x2"))
     return difference(table, "loss_at_steps", proxy, random, "loss")
+
+
+def proxy_lowers_ratio(table: pd.DataFrame) -> Effect:
+    proxy, random = ({"data": data, "rho": 0.0} for data in ("late by proxy x2", "random x2"))
+    return difference(table, "log_ratio", proxy, random, "log ratio")
 
 
 def sam_on_few_noisy_prompts(table: pd.DataFrame) -> Effect:
@@ -100,7 +105,28 @@ def language_model_gain(table: pd.DataFrame) -> Effect:
     return paired_interval(relative, unit="relative")
 
 
-CLAIMS = (
+LATE_LESS_BIAS = Precondition(
+    "Doubling the late types lowers simplicity bias.",
+    "As 2.2a, with the interval above 0.",
+    late_lowers_ratio,
+)
+SAM_LESS_BIAS = Precondition("SAM lowers simplicity bias.", "As 2.1b.", sam_lowers_ratio)
+PROXY_LESS_BIAS = Precondition(
+    "The proxy's choice lowers simplicity bias.",
+    "log(t_last / t_first), random minus late by proxy; the interval lies above 0.",
+    proxy_lowers_ratio,
+)
+# doubling is a lever only where doubling the right examples, which an oracle knows, is one
+ORACLE_ADAMW, ORACLE_MUON = (
+    Precondition(
+        "Doubling the rare tasks, which an oracle names, gains over random doubling.",
+        f"Accuracy with {name}, hard tasks doubled minus random; the interval lies above 0.",
+        partial(gain, better=f"{name.lower()}, hard tasks x2", worse=f"{name.lower()}, random x2"),
+    )
+    for name in ("AdamW", "Muon")
+)
+
+TESTS = (
     Claim(
         "2.1a",
         "In linear self-attention SAM brings the speeds together: at equal small heads its slowest direction is faster "
@@ -130,6 +156,7 @@ CLAIMS = (
         "lies above 0.",
         "population",
         sam_at_equal_gradients,
+        precondition=SAM_LESS_BIAS,
     ),
     Claim(
         "2.1e",
@@ -154,6 +181,7 @@ CLAIMS = (
         "Population loss after 1,000 steps, as drawn minus late types doubled; the interval lies above 0.",
         "population",
         late_at_equal_steps,
+        precondition=LATE_LESS_BIAS,
     ),
     Claim(
         "2.2c",
@@ -162,6 +190,7 @@ CLAIMS = (
         "lies above 0.",
         "pool",
         proxy_beats_random,
+        precondition=PROXY_LESS_BIAS,
     ),
     Claim(
         "2.2d",
@@ -179,6 +208,7 @@ CLAIMS = (
         "interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late x2", worse="adamw, random x2"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3b",
@@ -186,6 +216,7 @@ CLAIMS = (
         "As 2.3a with Muon.",
         "finetuning",
         partial(gain, better="muon, late x2", worse="muon, random x2"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3c",
@@ -194,6 +225,7 @@ CLAIMS = (
         "interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late x2", worse="adamw, longer"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3d",
@@ -201,6 +233,7 @@ CLAIMS = (
         "As 2.3c with Muon.",
         "finetuning",
         partial(gain, better="muon, late x2", worse="muon, longer"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3e",
@@ -208,6 +241,7 @@ CLAIMS = (
         "Accuracy, SAM around AdamW minus AdamW for twice the steps; the interval lies above 0.",
         "finetuning",
         partial(gain, better="sam, as given", worse="adamw, twice as long"),
+        role="ours",
     ),
     Claim(
         "2.3f",
@@ -215,6 +249,7 @@ CLAIMS = (
         "Accuracy with AdamW, hard tasks doubled minus random; the interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, hard tasks x2", worse="adamw, random x2"),
+        role="supports",
     ),
     Claim(
         "2.3g",
@@ -223,6 +258,7 @@ CLAIMS = (
         "finetuning",
         late_set_holds_hard_tasks,
         margin=0.1,
+        role="supports",
     ),
     Claim(
         "2.3h",
@@ -230,6 +266,7 @@ CLAIMS = (
         "Accuracy, late varied minus random varied; the interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late varied", worse="adamw, random varied"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3i",
@@ -237,6 +274,7 @@ CLAIMS = (
         "As 2.3h with Muon.",
         "finetuning",
         partial(gain, better="muon, late varied", worse="muon, random varied"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3j",
@@ -254,4 +292,15 @@ CLAIMS = (
         "language_model",
         language_model_gain,
     ),
+)
+CLAIMS = paper_claims(
+    {
+        "2.1": "Sharpness-aware minimization learns the features of a task at more equal speeds than gradient "
+        "descent, and generalises better for it.",
+        "2.2": "Showing more often what is learned late lowers simplicity bias as SAM does, and improves "
+        "generalisation.",
+        "2.3": "Language models that are fine-tuned on mathematics become more accurate when the examples that are "
+        "learned late are doubled or varied, with AdamW and with Muon.",
+    },
+    TESTS,
 )
