@@ -66,7 +66,7 @@ def test_what_the_library_imports_is_declared():
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("experiment", ["cluster"]), ("page", []), ("models", ["full"]), ("trainers", ["full"])],
+    [("experiment", ["cluster"]), ("page", []), ("models", ["full", "vision"]), ("trainers", ["full"])],
 )
 def test_a_room_imports_what_its_extras_install(folder, extras):
     """A notebook needs no extra; the pipe needs Ray only when asked for; networks may need those of `full`."""
