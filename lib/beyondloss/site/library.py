@@ -80,7 +80,7 @@ def _used_in(module: str) -> list[str]:
 
 
 def _reach(chapter: Chapter) -> set[str]:
-    return {name for e in chapter.experiments for name in sources(e.run.__module__)}
+    return {name for e in chapter.experiments for name in sources(e.run, e.point)}
 
 
 # Docstrings -------------------------------------------------------------------------------------------------
