@@ -1,8 +1,8 @@
 """The reference of the library: one page a package, made by Sphinx's autodoc from the docstrings.
 
 Docstrings of this project are plain text: paragraphs, `code`, lines that explain a name, and labels of the book ("eq.
-md-mass", "theorem md-posterior"). They become reStructuredText that is valid whatever they hold, with the labels as
-links.
+md-signal-mass", "theorem md-posterior"). They become reStructuredText that is valid whatever they hold, with the
+labels as links.
 """
 
 from __future__ import annotations

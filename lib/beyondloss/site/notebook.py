@@ -80,6 +80,28 @@ def source_text(nb: NotebookNode) -> str:
     return "\n".join(blocks)
 
 
+# Numbers ---------------------------------------------------------------------------------------------------
+
+# What a first cell begins with, so that JupyterLab numbers as the site does. Everywhere else it is no more than two
+# rules: as Markdown, what stands between them is a comment.
+NUMBERING = """---
+<!--: what follows numbers theorems and equations in JupyterLab
+numbering: {{enumerator: {}.%s}}
+? -->
+---
+"""
+
+
+def numbering(chapter: int) -> str:
+    """The lines that make JupyterLab number theorems and equations within `chapter`: 10.3."""
+    return NUMBERING.format(chapter)
+
+
+def without_numbering(source: str) -> str:
+    """The source of a first cell without those lines; the site numbers by itself (site.extension)."""
+    return re.sub(r"\A---\n<!--:.*?^---\n", "", source, flags=re.DOTALL | re.MULTILINE)
+
+
 # Parameters ------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter
 from beyondloss.page.explorer import skeleton
-from beyondloss.site import chapters, finish, library, notebook
+from beyondloss.site import chapters, finish, fonts, library, notebook
 from beyondloss.site.chapters import Place
 from beyondloss.site.figures import Figure, caption, figures, of, stand
 
@@ -29,6 +29,7 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
     _configure(stage / "_config.yml", place)
     static = stage / "book" / "_static"
     static.mkdir(parents=True, exist_ok=True)
+    fonts.write(static / "fonts", here / "_build" / "fonts")
     (static / "explorer.js").write_text(skeleton.SCRIPT, encoding="utf-8")
     (static / "explorer.css").write_text(skeleton.STYLE, encoding="utf-8")
     (extra / "404.html").write_text(finish.not_found(place.url), encoding="utf-8")
@@ -94,7 +95,7 @@ def _dress_chapter(
                 _link_sources(output)
                 _name_headings(output.get("data", {}))
     nb.cells[0].source = chapters.insert(
-        nb.cells[0].source, chapters.opening(chapter, drawn, scale, place, here)
+        notebook.without_numbering(nb.cells[0].source), chapters.opening(chapter, drawn, scale, place, here)
     )
     notebook.without_data(nb)
 
