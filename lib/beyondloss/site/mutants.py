@@ -11,12 +11,13 @@ def mutants_table(_to_root: str) -> str:
     path = root() / "data" / "results" / "mutants.json"
     if not path.exists():
         return "*Not measured yet: see tests/mutants.*"
-    found = json.loads(path.read_text(encoding="utf-8"))
-    tried = found["mutants"]
+    tried = json.loads(path.read_text(encoding="utf-8"))["mutants"]
     rooms = Counter(mutant["room"] for mutant in tried)
     killed = Counter(mutant["room"] for mutant in tried if mutant["outcome"] == "killed")
+    dates = sorted({mutant["tried"] for mutant in tried})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     lines = [
-        f"Tried {found['date']}: **{killed.total()} of {len(tried)}** mutants were killed.",
+        f"Tried {when}: **{killed.total()} of {len(tried)}** mutants were killed.",
         "",
         "| Part of the library | Mutants | Killed |",
         "|---|---|---|",
