@@ -189,6 +189,18 @@ def test_every_link_and_anchor_of_the_site_resolves(site):
     assert lost == []
 
 
+NUMBER = re.compile(r'class="(?:caption-number|eqno)">\(?(?:[A-Z][a-z]+ )?(\d+)\.(\d+)')
+
+
+def test_theorems_and_equations_are_numbered_within_their_chapter(each_chapter, site):
+    numbers = NUMBER.findall((site / each_chapter).read_text(encoding="utf-8"))
+    chapter = int(re.search(r"/(\d+)_", each_chapter)[1])
+    assert len(numbers) > 10 and {int(number) for number, _ in numbers} == {chapter}
+    assert [position for _, position in numbers].count(
+        "1"
+    ) >= 2  # of the equations, and of each kind of theorem
+
+
 @pytest.mark.parametrize("theorem", ["md-posterior"])
 def test_a_theorem_leads_to_its_proof_and_its_check(visit, theorem):
     with visit("notebooks/03_masked_diffusion.html") as seen:
