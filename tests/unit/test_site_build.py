@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from beyondloss import catalogue
 from beyondloss.experiment import BadInput, sweep
-from beyondloss.site import build, generated, notebook, refresh
+from beyondloss.site import build, fonts, generated, notebook, refresh
 
 
 def chapter(code: str, scale: str = "quick"):
@@ -21,6 +21,8 @@ def chapter(code: str, scale: str = "quick"):
 def book(own_store, monkeypatch):
     """A checkout of two chapters without experiments; its root."""
     monkeypatch.setattr(catalogue, "chapters", lambda: [])
+    monkeypatch.setattr(fonts, "FACES", {})  # test_site_fonts.py cuts them
+    monkeypatch.setattr(fonts, "LICENCES", {})
     here = own_store.parent / "checkout"
     (here / "notebooks").mkdir()
     for name in ("01_first", "02_second"):
@@ -77,6 +79,8 @@ def test_a_second_build_executes_and_renders_nothing(book, kernels, rendered):
         [
             "_config.yml",
             "_toc.yml",
+            "book/_static/explorer.css",
+            "book/_static/explorer.js",
             "book/intro.md",
             "extra/404.html",
             "notebooks/01_first.ipynb",

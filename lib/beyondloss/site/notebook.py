@@ -38,7 +38,6 @@ KERNEL = {
 KEPT_OF_A_CELL = ("tags", "mystnb")
 KEPT_OF_A_NOTEBOOK = ("beyondloss", "mystnb")
 UNSHOWN = (["experiment"], ["page"])  # parts of the package whose source no chapter shows
-FIGURE_DATA = "text/csv"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -79,6 +78,28 @@ def source_text(nb: NotebookNode) -> str:
         tags = " ".join(cell.metadata.get("tags", []))
         blocks.append(f"# %% [{cell.cell_type}] {tags}".rstrip() + f"\n{cell.source}\n")
     return "\n".join(blocks)
+
+
+# Numbers ---------------------------------------------------------------------------------------------------
+
+# What a first cell begins with, so that JupyterLab numbers as the site does. Everywhere else it is no more than two
+# rules: as Markdown, what stands between them is a comment.
+NUMBERING = """---
+<!--: what follows numbers theorems and equations in JupyterLab
+numbering: {{enumerator: {}.%s}}
+? -->
+---
+"""
+
+
+def numbering(chapter: int) -> str:
+    """The lines that make JupyterLab number theorems and equations within `chapter`: 10.3."""
+    return NUMBERING.format(chapter)
+
+
+def without_numbering(source: str) -> str:
+    """The source of a first cell without those lines; the site numbers by itself (site.extension)."""
+    return re.sub(r"\A---\n<!--:.*?^---\n", "", source, flags=re.DOTALL | re.MULTILINE)
 
 
 # Parameters ------------------------------------------------------------------------------------------------
@@ -198,8 +219,12 @@ def _normalise_data(data: NotebookNode) -> None:
 
 def without_data(nb: NotebookNode) -> NotebookNode:
     """`nb`, in place, without the numbers behind its pictures: the site gets them, what is committed stays small."""
+    from beyondloss.page.carried import KEY, NUMBERS
+
     for output in (o for cell in nb.cells if cell.cell_type == "code" for o in cell.outputs):
-        output.get("data", {}).pop(FIGURE_DATA, None)
+        told = output.get("metadata", {}).get(KEY, {})
+        for part in NUMBERS:
+            told.pop(part, None)
     return nb
 
 
