@@ -55,7 +55,14 @@ SIDEWAYS = """() => {
 FITTED = (
     "() => !window.MathJax || document.documentElement.dataset.fitted == document.documentElement.clientWidth"
 )
-OPENED = """() => document.querySelectorAll("article details").forEach((folded) => { folded.open = true; })"""
+OPEN = """() => document.querySelectorAll("article details:not([open])").forEach((folded) => {
+  folded.open = true;
+  folded.dataset.opened = 1;
+})"""
+CLOSE = """() => document.querySelectorAll("[data-opened]").forEach((folded) => {
+  folded.open = false;
+  delete folded.dataset.opened;
+})"""
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -92,12 +99,13 @@ def soundness(seen, width: int) -> list[str]:
     page = seen.page
     page.set_viewport_size({"width": width, "height": 900})
     page.wait_for_function(FITTED)
-    page.evaluate(OPENED)
+    page.evaluate(OPEN)
     problems = [f"not typeset: {formula}" for formula in page.evaluate(UNTYPESET)]
     problems += [f"error in mathematics: {n}" for n in page.locator("mjx-merror").all_text_contents()]
     problems += [f"{width}: {box}" for box in page.evaluate(SIDEWAYS)]
     if (excess := page.evaluate(WIDER)) > 0:
         problems.append(f"{excess} pixels wider than {width}")
+    page.evaluate(CLOSE)
     if (weight := page.evaluate(LOADED)) > WEIGHT:
         problems.append(f"{weight:,} bytes")
     if not (page.title() and page.locator("h1").count()):
