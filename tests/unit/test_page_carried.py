@@ -47,6 +47,13 @@ def test_names_of_seaborn_survive_the_labels_at_the_lines():
     assert band["low"] == pytest.approx(2 - deviation) and band["high"] == pytest.approx(2 + deviation)
 
 
+def test_a_legend_of_the_whole_figure_names_lines_too():
+    fig, (left, _) = plt.subplots(1, 2)
+    (line,) = left.plot([1, 2], [3, 4])
+    fig.legend([line], ["full recipe"])
+    assert {row["series"] for row in read(fig)} == {"full recipe"}
+
+
 def test_categories_have_their_names_and_panels_their_titles():
     fig, (left, right) = plt.subplots(1, 2)
     sns.barplot(x=[3, 1], y=["low", "high"], ax=left)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.collections import PolyCollection, QuadMesh
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
     from matplotlib.patches import Rectangle
 
 CELLS = 20_000  # of one image; a larger one is a photograph and no data
@@ -28,6 +29,8 @@ def rows(figure: Figure) -> list[Row]:
     names: dict[str, str] = {}
     for ax in panels:
         names |= _names(ax)
+    for legend in figure.legends:
+        names = _of_legend(legend) | names
     found: list[Row] = []
     for ax in panels:
         title = ax.get_title("left") or ax.get_title() or ax.get_ylabel()
@@ -124,10 +127,14 @@ def _names(ax: Axes) -> dict[str, str]:
         colour, dashes = theme.look(line)
         named[colour + str(dashes)] = name
         named.setdefault(colour, name)
-    if legend := ax.get_legend():
-        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-            named.setdefault(_colour(handle), text.get_text())
-    return named
+    return _of_legend(ax.get_legend()) | named
+
+
+def _of_legend(legend: Legend | None) -> dict[str, str]:
+    if legend is None:
+        return {}
+    entries = zip(legend.legend_handles, legend.get_texts(), strict=True)
+    return {_colour(handle): text.get_text() for handle, text in entries}
 
 
 def _series(artist: Artist, names: dict[str, str]) -> str:
