@@ -109,14 +109,6 @@ def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path):
         language_model.load_language_model(LanguageModelPoint(str(tmp_path / "none")))
 
 
-@pytest.mark.parametrize(
-    "wrong, said",
-    [
-        ({"data": "later"}, "data 'later' is none of"),
-        ({"optimizer": "sgd"}, "optimizer"),
-        ({"steps": 0}, "steps"),
-    ],
-)
-def test_impossible_points_are_refused(wrong, said):
-    with pytest.raises(ValueError, match=said):
-        LanguageModelPoint("any", **wrong)
+def test_impossible_points_are_refused():
+    with pytest.raises(ValueError, match="steps"):
+        LanguageModelPoint("any", steps=0)

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch.nn import functional as F
 
-from beyondloss.experiment import choose, code_digest, journal
+from beyondloss.experiment import code_digest, journal
 from beyondloss.methods.hallucination import asking, kernels, metrics, questions
 from beyondloss.methods.hallucination.asking import Reply, ReplyCache, Request
 from beyondloss.methods.hallucination.detectors import (
@@ -54,8 +55,8 @@ class ModelsPoint:
 
     target: str
     verifier: str
-    data: str = "tables"
-    kernel: str = "equality"
+    data: Literal[*DATA] = "tables"
+    kernel: Literal[*KERNELS] = "equality"
     questions: int = 120
     m: int = 10
     tokens: int = 8
@@ -69,8 +70,6 @@ class ModelsPoint:
     def __post_init__(self):
         for spec in (self.target, self.verifier):
             style_of(spec)
-        choose("data", self.data, DATA)
-        choose("kernel", self.kernel, KERNELS)
 
 
 def style_of(spec: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,9 +50,9 @@ class LanguageModelPoint:
     """
 
     model: str
-    data: str = "as given"
-    optimizer: str = "adamw"
-    problems: str = "gsm8k"
+    data: Literal[*DATA] = "as given"
+    optimizer: Literal[*OPTIMIZERS] = "adamw"
+    problems: Literal["gsm8k", "math", "generated"] = "gsm8k"
     revision: str | None = None
     origin: str = ""
     origin_revision: str | None = None
@@ -69,14 +69,10 @@ class LanguageModelPoint:
     tested: int = 2000  # problems on which the loss is measured, at most
     answered: int = 2000  # of these, problems that the model answers for the exact match, at most
     answer_tokens: int = 256
-    precision: str = "bfloat16"  # of the passes in training; weights and answers are in float32
+    precision: Literal[*PRECISIONS] = "bfloat16"  # of the passes in training; weights stay float32
     seed: int = 0
 
     def __post_init__(self):
-        choices = {"data": DATA, "optimizer": OPTIMIZERS, "problems": tuple(SOURCES), "precision": PRECISIONS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r} is none of {', '.join(map(repr, known))}")
         for name in ("steps", "batch", "context", "answer_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
