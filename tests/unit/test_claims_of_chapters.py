@@ -148,8 +148,21 @@ def no_verdict_without_control(chapter, claim, recipe):
     assert verdict(chapter, claim, recipe.holds, recipe.control.holds) == "held"
 
 
-def test_where_the_control_fails_there_is_no_verdict_on_the_claim():
+def test_where_a_made_up_control_fails_there_is_no_verdict_on_the_claim():
     no_verdict_without_control(*made_up())
+
+
+CONTROLLED = [(chapter, claim) for chapter, claim in CLAIMS if claim.precondition]
+
+
+@pytest.mark.parametrize("chapter, claim", CONTROLLED, ids=[claim.id for _, claim in CONTROLLED])
+def test_where_its_own_control_fails_a_claim_that_would_hold_has_no_verdict(chapter, claim):
+    own = control_of(claim)
+    same = next(
+        c for c in controls(chapter) if (c.criterion, c.experiment) == (own.criterion, own.experiment)
+    )
+    failing = recipe_of(chapter, same).mirror
+    assert verdict(chapter, claim, recipe_of(chapter, claim).holds, failing) == "precondition absent"
 
 
 @pytest.mark.parametrize("chapter, claim", CLAIMS, ids=[claim.id for _, claim in CLAIMS])
