@@ -1,5 +1,7 @@
 """What the claims of chapter 3 measure: from tables of points to effects, and what figures share with them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -101,7 +103,7 @@ def label_groks(table: pd.DataFrame) -> Effect:
     return paired_interval(doublings.groupby(rows["seed"]).mean(), unit="doublings")
 
 
-def leaves_chance(steps: list[int], accuracies: list[float]) -> int:
+def leaves_chance(steps: Sequence[float], accuracies: Sequence[float]) -> float:
     """The first step at which a run's held-out accuracy is 0.6 or more; every run that generalised has one."""
     return next(step for step, accuracy in zip(steps, accuracies, strict=True) if accuracy >= 0.6)
 
