@@ -168,9 +168,9 @@ def label_lines(ax: Axes, *, fontsize: float = 9) -> None:
     axes_height = ax.get_position().height * ax.figure.get_figheight() * 72  # points
     line_height = 1.25 * fontsize / axes_height
     to_fraction = (ax.transData - ax.transAxes).transform
-    ends = np.array([to_fraction(_last_point(line)) for line, _ in named]).reshape(-1, 2)
-    heights = spread(ends[:, 1], line_height, high=1 - line_height / 2)
-    for (line, label), right, height in zip(named, ends[:, 0], heights, strict=True):
+    ends = [to_fraction(_last_point(line)) for line, _ in named]
+    heights = spread([height for _, height in ends], line_height, high=1 - line_height / 2)
+    for (line, label), (right, _), height in zip(named, ends, heights, strict=True):
         ax.annotate(
             label,
             xy=(right, height),
