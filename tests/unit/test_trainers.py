@@ -129,6 +129,14 @@ def test_evaluation_is_without_dropout_and_training_goes_on_with_it():
     assert seen == {"objective": [True] * 4, "evaluation": [False] * 2}
 
 
+def test_another_seed_drops_other_units():
+    def dropped(seed):
+        with Streams([seed]).seeded_dropout():
+            return torch.rand(4)
+
+    assert torch.equal(dropped(3), dropped(3)) and not torch.equal(dropped(3), dropped(4))
+
+
 def test_dropout_depends_on_the_seed_alone():
     dropping = replace(NETWORK, dropout=0.2)
     first, _ = run([5], network=dropping)
