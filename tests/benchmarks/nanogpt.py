@@ -60,12 +60,12 @@ class NanoGPT(nn.Module):
     def __init__(self, ours: Transformer):
         super().__init__()
         config = ours.config
-        self.tokens = nn.Embedding(config.vocabulary, config.width)
-        self.positions = nn.Embedding(config.context, config.width)
+        self.tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.positions = nn.Embedding(config.context, config.d_model)
         self.drop = nn.Dropout(0.0)
-        self.layers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(config.layers))
-        self.last_norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+        self.layers = nn.ModuleList(Layer(config.d_model, config.n_heads) for _ in range(config.n_layers))
+        self.last_norm = nn.LayerNorm(config.d_model)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.tokens.weight = self.head.weight
         self.copy_from(ours)
 

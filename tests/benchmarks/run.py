@@ -32,7 +32,7 @@ SIZES = {  # name -> network, batch, steps a turn
     "tiny: 2 layers, d = 64, T = 64, batch 32": (TransformerConfig(96, 64, 2, 4, 64), 32, 4),
     "small: 6 layers, d = 192, T = 128, batch 8": (TransformerConfig(96, 128, 6, 6, 192), 8, 1),
 }
-PARITY = TransformerConfig(vocabulary=3, context=13, layers=2, heads=4, width=32, bidirectional=True)
+PARITY = TransformerConfig(vocab_size=3, context=13, n_layers=2, n_heads=4, d_model=32, bidirectional=True)
 
 Step = Callable[[], None]
 
@@ -66,11 +66,11 @@ def gpt2(config: TransformerConfig) -> GPT2LMHeadModel:
     """Hugging Face's GPT-2 of these sizes with the fastest of its settings that compute the same."""
     return GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=config.vocabulary,
+            vocab_size=config.vocab_size,
             n_positions=config.context,
-            n_embd=config.width,
-            n_layer=config.layers,
-            n_head=config.heads,
+            n_embd=config.d_model,
+            n_layer=config.n_layers,
+            n_head=config.n_heads,
             activation_function="gelu",
             attn_implementation="sdpa",
             resid_pdrop=0.0,
@@ -91,7 +91,7 @@ def same_network(config: TransformerConfig) -> dict[str, nn.Module]:
         "nanoGPT's formulation": NanoGPT(ours),
         "transformers' GPT-2": Logits(theirs),
     }
-    text = torch.randint(config.vocabulary, (2, config.context))
+    text = torch.randint(config.vocab_size, (2, config.context))
     for network in ways.values():
         torch.testing.assert_close(network(text), ours(text), atol=1e-4, rtol=0)
     return {way: network.to(DEVICE) for way, network in ways.items()}
@@ -186,7 +186,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def measure(rounds: int) -> list[Row]:
     rows = []
     for name, (config, batch, steps) in SIZES.items():
-        objective = next_token_objective(config.vocabulary, batch, config.context)
+        objective = next_token_objective(config.vocab_size, batch, config.context)
         ways = {way: training_step(Ensemble([n]), objective, [0]) for way, n in same_network(config).items()}
         rows += summary(name, turns(ways, steps, rounds))
     transformers = beside_and_after(lambda: Transformer(PARITY), next_token_objective(3, 16, 13))

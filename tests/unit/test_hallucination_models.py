@@ -10,7 +10,7 @@ import torch
 
 from beyondloss.data import HubError
 from beyondloss.methods.hallucination import asking, kernels, models, questions
-from beyondloss.methods.hallucination.asking import Asked, OnServer, OnThisMachine, Reply, Request, ask
+from beyondloss.methods.hallucination.asking import OnServer, OnThisMachine, Reply, ReplyCache, Request, ask
 
 TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}<assistant>"
 
@@ -62,7 +62,10 @@ class Parrot:
 
 
 def test_a_stopped_run_repeats_no_call(tmp_path):
-    wanted, asked = [Request(f"question {i}", samples=3) for i in range(7)], Asked(tmp_path / "asked.sqlite")
+    wanted, asked = (
+        [Request(f"question {i}", samples=3) for i in range(7)],
+        ReplyCache(tmp_path / "asked.sqlite"),
+    )
     first = Parrot(patience=4)
     with pytest.raises(KeyboardInterrupt):
         ask(first, wanted, asked)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from beyondloss.models import MLP, Ensemble, Transformer, TransformerConfig
 from beyondloss.models.gpt2 import load_gpt2
 
-SMALL = TransformerConfig(vocabulary=11, context=12, layers=2, heads=2, width=16)
+SMALL = TransformerConfig(vocab_size=11, context=12, n_layers=2, n_heads=2, d_model=16)
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +19,14 @@ def seeded():
 
 
 def tokens(*shape: int) -> torch.Tensor:
-    return torch.randint(SMALL.vocabulary, shape)
+    return torch.randint(SMALL.vocab_size, shape)
 
 
 def first_change(network: Transformer, position: int) -> int:
     """The first position whose logits change when the token at `position` does."""
     before = tokens(1, SMALL.context)
     after = before.clone()
-    after[0, position] = (after[0, position] + 1) % SMALL.vocabulary
+    after[0, position] = (after[0, position] + 1) % SMALL.vocab_size
     changed = (network(before) - network(after)).abs().amax((0, 2)) > 1e-6
     return changed.nonzero()[0].item()
 
@@ -113,8 +113,8 @@ def test_dropout_acts_in_training_only():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"heads": 3}, "width 16 is not a multiple of heads 3"),
-        ({"heads": 0}, "heads must be at least 1, got 0"),
+        ({"n_heads": 3}, "d_model 16 is not a multiple of n_heads 3"),
+        ({"n_heads": 0}, "n_heads must be at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), got 1.0"),
         ({"gelu": "relu"}, "gelu must be one of exact, tanh, got 'relu'"),
     ],

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from beyondloss.models import MLP, Ensemble, Transformer, TransformerConfig
 from beyondloss.trainers import SAM, Joined, Streams, TrainConfig, block_matrices, seeded_networks, train
 from beyondloss.trainers.config import make_optimizer
+from beyondloss.trainers.optimizers import climb
 
-NETWORK = TransformerConfig(vocabulary=7, context=8, layers=2, heads=2, width=8)
+NETWORK = TransformerConfig(vocab_size=7, context=8, n_layers=2, n_heads=2, d_model=8)
 CONFIG = TrainConfig(steps=6, lr=1e-2)
 
 
@@ -248,3 +249,37 @@ def test_joined_optimizers_keep_their_states_apart():
     assert [group["lr"] for group in copy.param_groups] == [0.1, 0.2]
     assert torch.equal(copy.parts[0].state[first]["momentum_buffer"], torch.tensor([3.0, 1.0]))
     assert copy.parts[1].state[second]["step"] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_weights_at_an_exact_fit_stay_finite(dtype):
+    weight = torch.nn.Parameter(torch.ones(3, dtype=dtype))
+    optimizer = SAM(torch.optim.SGD([weight], lr=0.1), rho=0.05)
+
+    def exact() -> torch.Tensor:
+        weight.grad = torch.zeros_like(weight)
+        return torch.zeros(())
+
+    optimizer.step(exact)
+    assert torch.equal(weight.detach(), torch.ones(3, dtype=dtype))
+
+
+def test_a_half_gradient_whose_norm_overflows_still_climbs_by_rho():
+    weight = torch.nn.Parameter(torch.zeros(4, dtype=torch.float16))
+    weight.grad = torch.full((4,), 60_000.0, dtype=torch.float16)  # norm 120,000: infinite in half precision
+    with torch.no_grad():
+        climb([weight], rho=0.5)
+    torch.testing.assert_close(weight.detach().norm().float(), torch.tensor(0.5), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("wrong", ["weights", "another network's", "one left out", "one twice"])
+def test_members_that_are_not_the_weights_of_the_base_are_refused(wrong):
+    network, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    members = {
+        "weights": network.parameters(),
+        "another network's": [other.parameters()],
+        "one left out": [[network.weight]],
+        "one twice": [[network.weight, network.bias], [network.bias]],
+    }[wrong]
+    with pytest.raises(ValueError, match="members must be"):
+        SAM(torch.optim.SGD(network.parameters(), lr=0.1), rho=0.1, members=members)

@@ -14,7 +14,7 @@ from beyondloss.trainers import BadCheckpoint, Streams, TrainConfig, seeded_netw
 from beyondloss.trainers import loop as training_loop
 from beyondloss.trainers.config import lr_at
 
-NETWORK = TransformerConfig(vocabulary=7, context=8, layers=1, heads=2, width=8)
+NETWORK = TransformerConfig(vocab_size=7, context=8, n_layers=1, n_heads=2, d_model=8)
 CONFIG = TrainConfig(steps=12, lr=1e-2, evaluate_every=4)
 
 
@@ -282,8 +282,8 @@ def test_a_changed_byte_is_noticed(written):
         ([0], {"steps": 13}, NETWORK, "steps: 12 there, 13 here"),
         ([1], {}, NETWORK, r"seeds: \(0,\) there, \(1,\) here"),
         ([0, 1], {}, NETWORK, r"seeds: \(0,\) there, \(0, 1\) here"),
-        ([0], {}, replace(NETWORK, vocabulary=9), r"token.weight: \(7, 8\) there, \(9, 8\) here"),
-        ([0], {}, replace(NETWORK, layers=2), r"blocks.1.*: None there, \(8,\) here"),
+        ([0], {}, replace(NETWORK, vocab_size=9), r"token.weight: \(7, 8\) there, \(9, 8\) here"),
+        ([0], {}, replace(NETWORK, n_layers=2), r"blocks.1.*: None there, \(8,\) here"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(written, seeds, changes, network, difference):

@@ -1,21 +1,14 @@
 """Makers of tasks and loaders of sets; each returns a frozen dataclass of tensors with its origin and licence."""
 
+from beyondloss.data.completions import Answered, completions
 from beyondloss.data.hub import HubError
-from beyondloss.data.text import (
-    Answered,
-    Conversations,
-    TokenStream,
-    conversations,
-    python_documentation,
-    wikitext,
-)
+from beyondloss.data.text import TokenStream, python_documentation, wikitext
 
 __all__ = [
     "Answered",
-    "Conversations",
     "HubError",
     "TokenStream",
-    "conversations",
+    "completions",
     "python_documentation",
     "wikitext",
 ]

@@ -1,7 +1,8 @@
 """Models and data sets of the Hugging Face hub, or the same files in a local folder.
 
-Everything is pinned to a revision, weights are safetensors, and no code of a repository is ever run. What goes wrong
-is told in one line by `HubError`, whichever library met it.
+A model or data set is named by its *spec*: `owner/name@revision` on the hub, or the path of a folder. Weights are
+safetensors, and no code of a repository is ever run. What goes wrong is told in one line by `HubError`, whichever
+library met it.
 """
 
 import json
@@ -21,6 +22,28 @@ class HubError(RuntimeError):
 
 class MissingFile(HubError):
     """The model is there, but it has no file of that name."""
+
+
+def pinned(spec: str, kind: str = "model") -> tuple[str, str | None]:
+    """Name and revision of a spec; the revision of a folder is None. `kind` is "model" or "dataset", for the errors.
+
+    Raises HubError for a name of the hub without a revision: what such a name stands for changes from day to day.
+    """
+    if Path(spec).is_dir():
+        return spec, None
+    name, _, revision = spec.partition("@")
+    if is_folder(name):
+        raise HubError(f"{kind} {name} is a folder, which has no revision: leave out @{revision}")
+    if not revision:
+        raise HubError(
+            f"{kind} {name} names no revision: write {name}@REVISION, one of {PAGES[kind]}{name}/commits/main"
+        )
+    return name, revision
+
+
+def spec_of(name: str, revision: str | None) -> str:
+    """The spec of a name and a revision that are kept apart, as in the settings of a point."""
+    return f"{name}@{revision}" if revision and not Path(name).is_dir() else name
 
 
 def model_file(name: str, file: str, revision: str | None = None) -> Path:
@@ -45,21 +68,39 @@ def model_json(name: str, file: str, revision: str | None = None) -> dict:
 
 
 def weight_files(name: str, revision: str | None = None) -> list[Path]:
-    """The safetensors files of a model, all fetched before the first is read."""
+    """The safetensors files of a model, all fetched before the first is read. HubError for one that is not whole."""
     try:
         shards = set(model_json(name, INDEX, revision)["weight_map"].values())
     except MissingFile:
         shards = {SINGLE}
-    return [model_file(name, shard, revision) for shard in sorted(shards)]
+    files = [model_file(name, shard, revision) for shard in sorted(shards)]
+    from safetensors import SafetensorError, safe_open
+
+    for file in files:
+        try:
+            safe_open(file, "pt")
+        except SafetensorError as error:
+            raise HubError(
+                f"model {name}: {file.name} is damaged ({error}): delete it and fetch it again"
+            ) from error
+    return files
 
 
 def load_tokenizer(name: str, revision: str | None = None):
-    """The tokenizer of a model, from its two files alone: its class is never asked for, so no code of its is run."""
-    files = [model_file(name, file, revision) for file in ("tokenizer.json", "tokenizer_config.json")]
-    with explained("model", name, revision, "tokenizer"):
-        from transformers import PreTrainedTokenizerFast
+    """The tokenizer of a model, as its tokenizer.json says.
 
-        return PreTrainedTokenizerFast.from_pretrained(files[0].parent)
+    Where there is that file, the class that the model names is never asked for, so no class of `transformers` builds
+    the rules anew. No code of a repository is run.
+    """
+    try:
+        model_file(name, "tokenizer.json", revision)
+        kind = "PreTrainedTokenizerFast"
+    except MissingFile:  # an older model, whose class knows its own files
+        kind = "AutoTokenizer"
+    with explained("model", name, revision, "tokenizer"):
+        import transformers
+
+        return getattr(transformers, kind).from_pretrained(name, revision=revision, trust_remote_code=False)
 
 
 def load_dataset(name: str, config: str | None = None, revision: str | None = None):
@@ -69,6 +110,13 @@ def load_dataset(name: str, config: str | None = None, revision: str | None = No
         import datasets
 
         return datasets.load_dataset(name, config, revision=revision)
+
+
+def revision_of(rows, asked: str | None) -> str | None:
+    """The commit that rows of a data set came from, where the library recorded it; else the revision asked for."""
+    sources = " ".join(rows.info.download_checksums or {})
+    commit = re.search(r"@([0-9a-f]{40})/", sources)
+    return commit[1] if commit else asked
 
 
 def is_folder(name: str) -> bool:

@@ -1,10 +1,13 @@
 """Values of a point's fields: checked against their type hints before any work starts."""
 
 import math
+from numbers import Integral
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from beyondloss.experiment.errors import BadInput, choose
+
+SEXAGESIMAL = 60  # the least number that YAML 1.1 makes of digits with a colon between them
 
 
 class Axis(tuple):
@@ -60,9 +63,17 @@ def _fitted_to_one(value: Any, hint: Any) -> Any:
 
 
 def parse_seeds(seeds: Any) -> Axis:
-    """Axis of seeds from a number of them, a range "0:5", "0,3,4", or a list. BadInput."""
+    """Axis of seeds from a number of them, a range "0:5", "0,3,4", or a list. BadInput.
+
+    Numbers from SEXAGESIMAL on are refused: YAML 1.1, which papermill's `-y` speaks, reads an unquoted 1:3 as 63.
+    """
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool) and seeds >= SEXAGESIMAL:
+        raise BadInput(
+            f"{seeds} seeds are asked for: write seeds '0:{seeds}' if so many are meant, and quote a range"
+        )
     try:
-        values = _listed(seeds) if isinstance(seeds, (int, str)) else [fitted(seed, int) for seed in seeds]
+        numbered = isinstance(seeds, (Integral, str)) and not isinstance(seeds, bool)
+        values = _listed(str(seeds)) if numbered else [fitted(seed, int) for seed in seeds]
     except (TypeError, ValueError):
         raise BadInput(f"seeds {seeds!r} are neither a number of seeds, a range '0:5' nor a list") from None
     if not values or min(values) < 0:
@@ -70,8 +81,8 @@ def parse_seeds(seeds: Any) -> Axis:
     return Axis(*values)
 
 
-def _listed(seeds: int | str) -> list[int]:
-    first, colon, last = str(seeds).partition(":")
+def _listed(seeds: str) -> list[int]:
+    first, colon, last = seeds.partition(":")
     if colon:
         return list(range(int(first), int(last)))
     return [int(seed) for seed in first.split(",")] if "," in first else list(range(int(first)))

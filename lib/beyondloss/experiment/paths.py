@@ -3,10 +3,16 @@
 import os
 from pathlib import Path
 
+from beyondloss.experiment.errors import BadInput
+
 
 def root() -> Path | None:
-    """Root of the book's checkout (`BEYONDLOSS_ROOT` overrides), None if the package lies elsewhere."""
+    """Root of the book's checkout (`BEYONDLOSS_ROOT` overrides), None if the package lies elsewhere. BadInput."""
     if named := os.environ.get("BEYONDLOSS_ROOT"):
+        if not Path(named).is_dir():
+            raise BadInput(
+                f"BEYONDLOSS_ROOT names {named!r}, which is no folder: name a checkout of the book, or unset it"
+            )
         return Path(named).resolve()
     source = Path(__file__).resolve().parents[2]
     return source.parent if source.name == "lib" and (source.parent / "pyproject.toml").is_file() else None

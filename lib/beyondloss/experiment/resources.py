@@ -52,10 +52,29 @@ def memory_gb() -> float:
     """Memory of this machine, or of its container or batch job where that is less."""
     import psutil
 
-    limit = Path("/sys/fs/cgroup/memory.max")
-    allowed = limit.read_text().strip() if limit.is_file() else "max"
-    total = psutil.virtual_memory().total
-    return (min(total, int(allowed)) if allowed.isdigit() else total) / 1e9
+    return min([psutil.virtual_memory().total, *memory_limits()]) / 1e9
+
+
+def memory_limits(own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Bytes that the control groups of this process allow it, its own group's and those above, of version 1 and 2.
+
+    own: what the kernel says of the process, a line "number:controllers:path" a hierarchy.
+    """
+    limits = []
+    for line in own.read_text().splitlines() if own.is_file() else []:
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            top, name = mounted, "memory.max"
+        elif "memory" in controllers.split(","):
+            top, name = mounted / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        # in a container the path may be the host's: the groups that exist here are those above it
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(top) and (folder / name).is_file():
+                limits.append((folder / name).read_text().strip())
+    return [int(limit) for limit in limits if limit.isdigit()]
 
 
 def disk_gb() -> float:

@@ -34,9 +34,9 @@ def sweep(
     *,
     engine: str = "local",
     workers: Any = None,
-    fresh: bool = False,
-    compute_stored: bool = False,
-    force: bool = False,
+    fresh: Any = False,
+    compute_stored: Any = False,
+    force: Any = False,
     store: Store | None = None,
     progress: bool | None = None,
 ) -> "pd.DataFrame":
@@ -51,6 +51,9 @@ def sweep(
     Raises SweepFailed when points failed (the others are stored), NotEnough, DamagedFile, BadInput.
     """
     choose("engine", engine, ("local", "ray"))
+    for name, value in {"fresh": fresh, "compute_stored": compute_stored, "force": force}.items():
+        if type(value) is not bool:  # papermill's `-p fresh no` is the text "no", which is true
+            raise BadInput(f"{name} must be True or False, not {value!r}")
     if workers is not None and (type(workers) is not int or workers < 1):
         raise BadInput(f"workers must be a positive number, not {workers!r}")
     store = store or Store.of(plan)

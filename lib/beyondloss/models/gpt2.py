@@ -31,11 +31,11 @@ def load_gpt2(gpt2: "GPT2LMHeadModel") -> Transformer:
         raise ValueError(f"the book's transformer has no {name}={getattr(config, name)}")
     network = Transformer(
         TransformerConfig(
-            vocabulary=config.vocab_size,
+            vocab_size=config.vocab_size,
             context=config.n_positions,
-            layers=config.n_layer,
-            heads=config.n_head,
-            width=config.n_embd,
+            n_layers=config.n_layer,
+            n_heads=config.n_head,
+            d_model=config.n_embd,
             dropout=config.resid_pdrop,
             gelu=ACTIVATIONS[config.activation_function],
         )

@@ -13,28 +13,28 @@ GELUS = ("exact", "tanh")
 class TransformerConfig:
     """Sizes of a pre-norm transformer.
 
-    `bidirectional` lets every position see every other one. `loops > 1` applies the same stack of `layers` that
+    `bidirectional` lets every position see every other one. `loops > 1` applies the same stack of `n_layers` that
     many times and adds the embedded input again before each further pass. `gelu="tanh"` is GPT-2's approximation of
     the activation, which takes a CPU more than twice as long. Dropout draws from torch's global stream, which
     networks side by side share: with it they agree with networks alone in distribution only.
     """
 
-    vocabulary: int
+    vocab_size: int
     context: int
-    layers: int = 2
-    heads: int = 4
-    width: int = 64
+    n_layers: int = 2
+    n_heads: int = 4
+    d_model: int = 64
     bidirectional: bool = False
     loops: int = 1
     dropout: float = 0.0
     gelu: str = "exact"
 
     def __post_init__(self):
-        for name in ("vocabulary", "context", "layers", "heads", "width", "loops"):
+        for name in ("vocab_size", "context", "n_layers", "n_heads", "d_model", "loops"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         if self.gelu not in GELUS:
@@ -46,18 +46,22 @@ class Attention(nn.Module):
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
-        self.heads, self.causal, self.dropout = config.heads, not config.bidirectional, config.dropout
-        self.query_key_value = nn.Linear(config.width, 3 * config.width)
-        self.output = nn.Linear(config.width, config.width)
+        self.n_heads, self.causal, self.dropout = config.n_heads, not config.bidirectional, config.dropout
+        self.query_key_value = nn.Linear(config.d_model, 3 * config.d_model)
+        self.output = nn.Linear(config.d_model, config.d_model)
 
-    def forward(self, hidden_states: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
+    def forward(
+        self, hidden_states: Float[Tensor, "batch time d_model"]
+    ) -> Float[Tensor, "batch time d_model"]:
         query, key, value = map(self.split_heads, self.query_key_value(hidden_states).chunk(3, dim=-1))
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
-    def split_heads(self, states: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch head time size"]:
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def split_heads(
+        self, states: Float[Tensor, "batch time d_model"]
+    ) -> Float[Tensor, "batch head time size"]:
+        return states.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
 
 class Block(nn.Module):
@@ -65,13 +69,15 @@ class Block(nn.Module):
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
-        self.norm_attention, self.norm_mlp = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(config.d_model), nn.LayerNorm(config.d_model)
         self.attention = Attention(config)
-        self.expand = nn.Linear(config.width, 4 * config.width)
-        self.contract = nn.Linear(4 * config.width, config.width)
+        self.expand = nn.Linear(config.d_model, 4 * config.d_model)
+        self.contract = nn.Linear(4 * config.d_model, config.d_model)
         self.dropout, self.approximate = config.dropout, "tanh" if config.gelu == "tanh" else "none"
 
-    def forward(self, hidden_states: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
+    def forward(
+        self, hidden_states: Float[Tensor, "batch time d_model"]
+    ) -> Float[Tensor, "batch time d_model"]:
         hidden_states = hidden_states + self.drop(self.attention(self.norm_attention(hidden_states)))
         inner = F.gelu(self.expand(self.norm_mlp(hidden_states)), approximate=self.approximate)
         return hidden_states + self.drop(self.contract(inner))
@@ -91,19 +97,19 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.config = config
-        self.token = nn.Embedding(config.vocabulary, config.width)
-        self.position = nn.Embedding(config.context, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width)
+        self.token = nn.Embedding(config.vocab_size, config.d_model)
+        self.position = nn.Embedding(config.context, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = nn.LayerNorm(config.d_model)
         self.apply(start_at_fan_in)
-        writers = 2 * config.layers * config.loops
+        writers = 2 * config.n_layers * config.loops
         for block in self.blocks:
             for writer in (block.attention.output, block.contract):
                 nn.init.normal_(writer.weight, std=(writer.in_features * writers) ** -0.5)
 
     def hidden_states(
         self, tokens: Int[Tensor, "batch time"], loops: int | None = None
-    ) -> Float[Tensor, "batch time width"]:
+    ) -> Float[Tensor, "batch time d_model"]:
         """Normalised states after the last block. `loops` overrides the configured number of passes."""
         if tokens.shape[1] > self.config.context:
             raise ValueError(f"{tokens.shape[1]} tokens, but the context is {self.config.context}")
@@ -117,11 +123,11 @@ class Transformer(nn.Module):
 
     def forward(
         self, tokens: Int[Tensor, "batch time"], loops: int | None = None
-    ) -> Float[Tensor, "batch time vocabulary"]:
+    ) -> Float[Tensor, "batch time vocab_size"]:
         """Logits of every position."""
         return self.readout(self.hidden_states(tokens, loops))
 
-    def readout(self, hidden_states: Float[Tensor, "*any width"]) -> Float[Tensor, "*any vocabulary"]:
+    def readout(self, hidden_states: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any vocab_size"]:
         return F.linear(hidden_states, self.token.weight)
 
 
@@ -129,5 +135,5 @@ def start_at_fan_in(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
         nn.init.zeros_(module.bias)
-    if isinstance(module, nn.Embedding):  # it is also the readout, whose fan-in is the width
+    if isinstance(module, nn.Embedding):  # it is also the readout, whose fan-in is d_model
         nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)

@@ -15,8 +15,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -180,6 +183,8 @@ def _normalise_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
     for output in result:
         if output.output_type == "stream":
             output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
+            # where warnings arise: a temporary file of the kernel's
+            output.text = re.sub(r"\S*ipykernel_\d+/\d+\.py", "this cell", output.text)
     return [output for output in result if output.output_type != "stream" or output.text.strip()]
 
 
@@ -335,16 +340,17 @@ def execute(source: Path, target: Path, given: Mapping[str, Any] | None = None) 
     part = target.with_suffix(".part.ipynb")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(
-            source.resolve(),
-            part,
-            parameters=given,
-            kernel_name=KERNEL["name"],
-            language=KERNEL["language"],
-            cwd=source.resolve().parent,  # as in JupyterLab, wherever the caller stands
-            progress_bar=sys.stderr.isatty(),
-            extra_arguments=["--log-level=CRITICAL"],  # else each kernel prints lines about itself
-        )
+        with kernel_environment():
+            papermill.execute_notebook(
+                source.resolve(),
+                part,
+                parameters=given,
+                kernel_name=KERNEL["name"],
+                language=KERNEL["language"],
+                cwd=source.resolve().parent,  # as in JupyterLab, wherever the caller stands
+                progress_bar=sys.stderr.isatty(),
+                extra_arguments=["--log-level=CRITICAL"],  # else each kernel prints lines about itself
+            )
     except PapermillExecutionError as error:
         traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         message = f"{source.name}: cell {error.cell_index} failed with {error.ename}: {error.evalue}"
@@ -354,6 +360,37 @@ def execute(source: Path, target: Path, given: Mapping[str, Any] | None = None) 
     write(nb, target)
     part.unlink()
     return nb
+
+
+# What of the environment would change outputs, and what it is while a chapter is executed.
+FIXED = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # Agg would leave a page without figures
+    "PYTHONHASHSEED": "0",
+    "PYTHONWARNINGS": "default",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "COLUMNS": "80",
+    "LINES": "24",
+}
+DROPPED = ("LANGUAGE", "NO_COLOR", "FORCE_COLOR", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONINSPECT")
+
+
+@contextmanager
+def kernel_environment() -> Iterator[None]:
+    """The environment that a chapter's kernel gets, the same wherever it is executed; the caller's own comes back."""
+    before = dict(os.environ)
+    matplotlib = Path(find_spec("matplotlib").origin).parent
+    with TemporaryDirectory(prefix="beyondloss-ipython-") as profile:  # no start-up files of the user's
+        try:
+            for name in DROPPED:
+                os.environ.pop(name, None)
+            os.environ.update(
+                FIXED, MATPLOTLIBRC=str(matplotlib / "mpl-data" / "matplotlibrc"), IPYTHONDIR=profile
+            )
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 """How a network is trained, whatever it is trained for."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from beyondloss.trainers.optimizers import SAM, Joined, block_matrices
 
 CHOICES = {
     "optimizer": ("adamw", "sgd", "muon"),
-    "schedule": ("constant", "cosine", "linear"),
+    "schedule": ("constant", "cosine", "cosine to zero", "linear"),
     "precision": ("float32", "bfloat16"),
 }
 
@@ -23,6 +24,9 @@ class TrainConfig:
 
     steps: int
     lr: float  # of the first step after the warm-up
+    lr_factors: tuple[
+        tuple[str, float], ...
+    ] = ()  # (pattern, factor): the first in a weight's name scales its lr
     optimizer: str = "adamw"
     betas: tuple[float, float] = (0.9, 0.99)
     momentum: float = 0.9  # of sgd
@@ -47,6 +51,11 @@ class TrainConfig:
         for name in ("rho", "weight_decay", "warmup", "clip", "evaluate_every", "checkpoint_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for pattern, factor in self.lr_factors:
+            if factor < 0:
+                raise ValueError(
+                    f"the factor of lr_factors for {pattern!r} must not be negative, got {factor}"
+                )
 
 
 def make_optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:
@@ -69,28 +78,46 @@ def muon(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:
     Muon's steps are scaled to the size of AdamW's, so that one learning rate and one weight decay serve both.
     """
     matrices = [matrix for network in model.networks for matrix in block_matrices(network)]
+    others = set(model.parameters()) - set(matrices)
     settings = {"lr": config.lr, "weight_decay": config.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
-    return Joined(torch.optim.Muon(matrices, **settings), adamw(model, config, but=matrices))
+    return Joined(
+        torch.optim.Muon(groups(model, config, but=others), **settings), adamw(model, config, but=matrices)
+    )
 
 
 def groups(model: Ensemble, config: TrainConfig, but: Iterable[nn.Parameter] = ()) -> list[dict]:
-    """The trainable weights `but` some: matrices, which decay, and the others, which do not."""
+    """The trainable weights `but` some, by factor of the learning rate: matrices, which decay, apart from the others.
+
+    Raises ValueError for a pattern of `lr_factors` that is in no name of a trainable weight.
+    """
     left_out = set(but)
-    trainable = [p for p in model.parameters() if p.requires_grad and p not in left_out]
-    return [
-        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
-    ]
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    for pattern, _ in config.lr_factors:
+        if not any(re.search(pattern, name) for name, _ in named):
+            raise ValueError(f"lr_factors: no trainable weight has {pattern!r} in its name")
+    found = []
+    for factor in dict.fromkeys([1.0, *(factor for _, factor in config.lr_factors)]):
+        weights = [p for name, p in named if p not in left_out and factor_of(name, config) == factor]
+        matrices, others = [p for p in weights if p.dim() >= 2], [p for p in weights if p.dim() < 2]
+        found.append({"params": matrices, "weight_decay": config.weight_decay, "factor": factor})
+        found.append({"params": others, "weight_decay": 0.0, "factor": factor})
+    return found
+
+
+def factor_of(name: str, config: TrainConfig) -> float:
+    """What scales the learning rate of a weight: the factor of the first pattern that its name contains, else 1."""
+    return next((factor for pattern, factor in config.lr_factors if re.search(pattern, name)), 1.0)
 
 
 def lr_at(step: int, config: TrainConfig) -> float:
-    """Learning rate of a step: linear warm-up, then the schedule down to a tenth (cosine) or towards zero (linear)."""
+    """Learning rate of a step: linear warm-up, then the schedule: to a tenth (cosine) or towards zero (the others)."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     factors = {
         "constant": 1.0,
         "cosine": 0.1 + 0.45 * (1 + math.cos(math.pi * progress)),
+        "cosine to zero": 0.5 * (1 + math.cos(math.pi * progress)),
         "linear": 1.0 - progress,
     }
     return config.lr * factors[config.schedule]

@@ -46,6 +46,7 @@ def train(
 
     def gradient() -> Float[Tensor, " member"]:
         optimizer.zero_grad()
+        streams.batch = (done - 1) * config.accumulate
         current = backward(objective, model, streams, config.accumulate, autocast)
         clip_each_member(model, config.clip)
         return current
@@ -98,6 +99,7 @@ def backward(
             raise ValueError(f"an objective returns one loss a member: wanted shape {wanted}, got {got}")
         (losses / batches).sum().backward()
         total += losses.detach() / batches
+        streams.batch += 1
     return total
 
 
@@ -137,5 +139,6 @@ def release(optimizer: torch.optim.Optimizer) -> None:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group the learning rate of this step, times its own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["factor"]

@@ -54,9 +54,8 @@ class SAM(Joined):
             raise ValueError(f"rho must not be negative, got {rho}")
         super().__init__(base)
         self.rho = rho
-        self.members = [list(member) for member in members] or [
-            [p for group in base.param_groups for p in group["params"]]
-        ]
+        weights = [p for group in base.param_groups for p in group["params"]]
+        self.members = checked_members(members, weights) or [weights]
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
         """One step. `closure` clears and computes the gradients; it is called twice and must see the same batch.
@@ -80,11 +79,33 @@ class SAM(Joined):
         return losses
 
 
+def checked_members(
+    members: Iterable[Iterable[nn.Parameter]], weights: list[nn.Parameter]
+) -> list[list[nn.Parameter]]:
+    """The members as lists; ValueError where they are not networks made of exactly the weights of the optimizer.
+
+    `members=network.parameters()` would be read as one network a weight, made of its rows: nothing would climb.
+    """
+    listed = [list(member) for member in members]
+    given = [id(weight) for member in listed for weight in member]
+    if listed and sorted(given) != sorted(map(id, weights)):
+        raise ValueError(
+            "members must be lists of weights that together are those of the base optimizer, each once: "
+            "[network.parameters() for network in networks], or leave them out for one network"
+        )
+    return listed
+
+
 def climb(parameters: list[nn.Parameter], rho: float) -> None:
-    """Move by `rho` along the gradient of one network, its norm taken over all its weights."""
-    norm = nn.utils.get_total_norm([p.grad for p in parameters]).clamp(min=TINY)
-    for parameter in parameters:
-        parameter.add_(parameter.grad * (rho / norm))
+    """Move by `rho` along the gradient of one network, its norm taken over all its weights.
+
+    Norm and step are computed in single precision at least: in half precision a norm above 65504 is infinite, and the
+    floor under a gradient of zero is no number.
+    """
+    gradients = [p.grad.to(torch.promote_types(p.grad.dtype, torch.float32)) for p in parameters]
+    norm = nn.utils.get_total_norm(gradients).clamp(min=TINY)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.add_((gradient * (rho / norm)).to(parameter.dtype))
 
 
 def block_matrices(network: nn.Module) -> list[nn.Parameter]:

@@ -14,7 +14,8 @@ class Streams:
     """One random stream a seed. Every draw has a first axis `member`, one row a stream.
 
     A seed therefore sees the same numbers whether it is trained alone or beside others, on a CPU or on a GPU: numbers
-    are drawn on the CPU, and travel to a GPU while it works.
+    are drawn on the CPU, and travel to a GPU while it works. `batch` counts the batches drawn before the one that the
+    training loop asks for.
     """
 
     def __init__(self, seeds: Sequence[int], device: str | torch.device = "cpu"):
@@ -23,6 +24,7 @@ class Streams:
         self.seeds = tuple(seeds)
         self.device = torch.device(device)
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.batch = 0
 
     def uniform(self, *shape: int) -> Float[Tensor, "member ..."]:
         """Uniform numbers in [0, 1)."""

@@ -50,7 +50,7 @@ class Protocol:
             raise ValueError(f"lrs must be learning rates above 0, one or more, not {self.lrs}")
 
     @property
-    def place(self) -> str:
+    def torch_device(self) -> str:
         """The device itself."""
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
@@ -106,7 +106,7 @@ class Bench:
     @classmethod
     def made(cls, images: ImageSet, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":
         """Split the images, and train a teacher on each seed's training part."""
-        parts = split(images, seeds, protocol.validation, protocol.place, protocol.most or None)
+        parts = split(images, seeds, protocol.validation, protocol.torch_device, protocol.most or None)
         channels, size = parts.train.shape[2], parts.train.shape[3]
         network = ConvNet(channels, size, parts.classes, protocol.width, protocol.depth)
         affine = Affine(mirror=images.mirror)

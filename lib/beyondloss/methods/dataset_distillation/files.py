@@ -76,14 +76,12 @@ def from_folder(folder: Path) -> tuple[Num[Tensor, "image channel height width"]
     """A folder of pictures a class; ValueError where pictures are missing or differ in size."""
     from PIL import Image
 
-    names = [place.name for place in folder.iterdir() if place.is_dir()]
-    places = [folder / name for name in sorted(names, key=int if all(map(str.isdecimal, names)) else str)]
-    files = [
-        (label, file)
-        for label, place in enumerate(places)
-        for file in sorted(place.iterdir())
-        if file.suffix.lower() in PICTURES
-    ]
+    pictures = {place.name: pictures_in(place) for place in folder.iterdir() if place.is_dir()}
+    names = [
+        name for name, found in pictures.items() if found
+    ]  # __MACOSX and .ipynb_checkpoints are no classes
+    ordered = sorted(names, key=int if all(map(str.isdecimal, names)) else str)
+    files = [(label, file) for label, name in enumerate(ordered) for file in pictures[name]]
     if not files:
         raise ValueError(f"{folder} has no folders of pictures ({', '.join(PICTURES)}), one a class")
     arrays = [np.array(Image.open(file)) for _, file in files]
@@ -94,6 +92,13 @@ def from_folder(folder: Path) -> tuple[Num[Tensor, "image channel height width"]
     images = torch.from_numpy(np.stack(arrays))
     images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
     return images.contiguous(), torch.tensor([label for label, _ in files])
+
+
+def pictures_in(place: Path) -> list[Path]:
+    """The pictures of one class in order of name; hidden files and folders have none."""
+    if place.name.startswith((".", "__")):
+        return []
+    return [f for f in sorted(place.iterdir()) if f.suffix.lower() in PICTURES and not f.name.startswith(".")]
 
 
 def read(path: Path) -> Any:

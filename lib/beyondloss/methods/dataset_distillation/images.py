@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from beyondloss.data.hub import HubError, load_dataset
+from beyondloss.data.hub import HubError, load_dataset, revision_of
 from beyondloss.data.idx import read_idx
-from beyondloss.data.text import revision_of
 from beyondloss.experiment import choose
 
 

@@ -55,7 +55,7 @@ class Model(Protocol):
     def answer(self, requests: Sequence[Request]) -> list[Reply]: ...
 
 
-class Asked:
+class ReplyCache:
     """Replies on disk, under a digest of the model's name and the request. Readers and writers may share the file."""
 
     def __init__(self, path: Path):
@@ -85,14 +85,14 @@ def key(model: str, request: Request) -> str:
     return hashlib.sha256(json.dumps([model, asdict(request)], sort_keys=True).encode()).hexdigest()
 
 
-def ask(model: Model, requests: Sequence[Request], asked: Asked) -> list[Reply]:
+def ask(model: Model, requests: Sequence[Request], cache: ReplyCache) -> list[Reply]:
     """A reply to each request: from the cache, or from the model, whose replies are kept batch by batch."""
-    known = {request: reply for request in requests if (reply := asked.get(model.name, request))}
+    known = {request: reply for request in requests if (reply := cache.get(model.name, request))}
     new = [request for request in dict.fromkeys(requests) if request not in known]
     for start in range(0, len(new), model.batch):
         batch = new[start : start + model.batch]
         replies = model.answer(batch)
-        asked.put(model.name, batch, replies)
+        cache.put(model.name, batch, replies)
         known.update(zip(batch, replies, strict=True))
     return [known[request] for request in requests]
 

@@ -43,7 +43,7 @@ class Detector:
 
     def fit(self, samples: Samples | Evidence, wrong, verifier: Verifier | None = None, answers=None):
         """Learn from questions with labels; returns the detector. What the verifier says here is not counted."""
-        wrong = np.asarray(wrong, dtype=bool)
+        wrong = metrics.checked_labels(wrong)
         given = self.evidence(samples, verifier, answers)
         if len(wrong) != len(given):
             raise ValueError(f"{len(given)} questions but {len(wrong)} labels")

@@ -1,6 +1,6 @@
 """What a detector may look at: similarities of the target's samples, and, where they are paid for, the verifier's."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from beyondloss.methods.hallucination.kernels import Equality, Kernel
 
-Samples = Sequence[Sequence[Hashable]]
+Samples = Collection[Collection[Hashable]]  # a list, an array or a column of a table
 Verifier = Samples | Callable[[list[int]], Samples]
 Grams = Float[np.ndarray, "question m m"]
 
@@ -52,7 +52,7 @@ class Evidence:
 def evidence(
     samples: Samples,
     verifier: Verifier | None = None,
-    answers: Sequence[Hashable] | None = None,
+    answers: Collection[Hashable] | None = None,
     kernel: Kernel | None = None,
 ) -> Evidence:
     """Evidence from answers: `samples[question]` are the target's, `answers[question]` is the one that is judged.
@@ -61,7 +61,14 @@ def evidence(
     is called for the questions that a detector pays for, and for no other.
     """
     kernel = kernel or Equality()
+    samples = by_position(samples, "samples")
     check_rectangular(samples)
+    verifier = (
+        verifier
+        if verifier is None or callable(verifier)
+        else by_position(verifier, "the verifier's samples")
+    )
+    answers = answers if answers is None else in_order(answers, "answers")
     own = np.stack([kernel(drawn, drawn) for drawn in samples])
     said = None
     if answers is not None:
@@ -69,7 +76,11 @@ def evidence(
 
     def ask(indices: Int[np.ndarray, " asked"]) -> tuple[np.ndarray, np.ndarray]:
         chosen = indices.tolist()
-        drawn = verifier(chosen) if callable(verifier) else [verifier[i] for i in chosen]
+        drawn = (
+            by_position(verifier(chosen), "the verifier's samples")
+            if callable(verifier)
+            else [verifier[i] for i in chosen]
+        )
         if len(drawn) != len(chosen):
             raise ValueError(f"the verifier answered {len(drawn)} of {len(chosen)} questions")
         m = own.shape[1]
@@ -80,6 +91,27 @@ def evidence(
         return cross, np.stack([kernel(said, said) for said in drawn])
 
     return Evidence(own, None if verifier is None else ask, said)
+
+
+def by_position(samples: Samples, what: str) -> list[list[Hashable]]:
+    """One list of answers a question, in the order given, whatever labels a table has put on them.
+
+    ValueError where a text stands in place of a list: its letters would be taken for answers.
+    """
+    listed = in_order(samples, what)
+    for number, drawn in enumerate(listed):
+        if isinstance(drawn, (str, bytes)) or not hasattr(drawn, "__len__"):
+            raise ValueError(
+                f"{what} of question {number} must be a list of answers, not {type(drawn).__name__} {drawn!r}"
+            )
+    return [list(drawn) for drawn in listed]
+
+
+def in_order(rows: Collection, what: str) -> list:
+    """The rows as a list; ValueError for a text or a mapping, which have no rows in an order."""
+    if isinstance(rows, (str, bytes, Mapping)):
+        raise ValueError(f"{what} must be a list with one entry a question, not a {type(rows).__name__}")
+    return list(rows)
 
 
 def check_rectangular(samples: Samples) -> None:

@@ -7,14 +7,25 @@ count as broken by lot.
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
 
 
 def masses(
-    wrong: Bool[np.ndarray, " question"],
+    wrong: ArrayLike,
 ) -> tuple[Float[np.ndarray, " question"], Float[np.ndarray, " question"]]:
     """Mass that is right and mass that is wrong, of questions with known labels."""
-    wrong = np.asarray(wrong, dtype=float)
+    wrong = checked_labels(wrong).astype(float)
     return 1 - wrong, wrong
+
+
+def checked_labels(wrong: ArrayLike) -> Bool[np.ndarray, " question"]:
+    """Labels as booleans, by position; ValueError for what is neither right (0) nor wrong (1), such as NaN."""
+    labels = np.asarray(wrong)
+    if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            "labels must be one a question, True or 1 for a wrong answer, False or 0 for a right one"
+        )
+    return labels.astype(bool)
 
 
 def tied(
@@ -22,7 +33,9 @@ def tied(
     right: Float[np.ndarray, " outcome"],
     wrong: Float[np.ndarray, " outcome"],
 ) -> tuple[Float[np.ndarray, " level"], Float[np.ndarray, " level"], Float[np.ndarray, " level"]]:
-    """Distinct scores in rising order with the mass that is right and wrong at each."""
+    """Distinct scores in rising order with the mass that is right and wrong at each; ValueError for a score of NaN."""
+    if np.isnan(risk).any():
+        raise ValueError(f"{int(np.isnan(risk).sum())} risk scores are not a number: they have no rank")
     level, index = np.unique(np.round(risk, 12), return_inverse=True)
     return level, np.bincount(index, right, len(level)), np.bincount(index, wrong, len(level))
 

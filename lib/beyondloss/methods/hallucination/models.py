@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from beyondloss.data import HubError
 from beyondloss.experiment import choose, journal
 from beyondloss.methods.hallucination import asking, kernels, metrics, questions
-from beyondloss.methods.hallucination.asking import Asked, Reply, Request
+from beyondloss.methods.hallucination.asking import Reply, ReplyCache, Request
 from beyondloss.methods.hallucination.detectors import (
     Cascade,
     CrossConsistency,
@@ -91,15 +91,15 @@ def run_models(points: Sequence[ModelsPoint]) -> list[dict]:
 
 
 def measured(point: ModelsPoint) -> dict:
-    asked = Asked(journal() / "asked.sqlite")
-    posed = pose(point)
-    answers = replies(point, point.target, posed, asked, samples=1, temperature=0.0)
-    drawn = replies(point, point.target, posed, asked, point.m, point.temperature, seed=2 * point.seed)
+    cache = ReplyCache(journal() / "asked.sqlite")
+    posed = load_questions(point)
+    answers = replies(point, point.target, posed, cache, samples=1, temperature=0.0)
+    drawn = replies(point, point.target, posed, cache, point.m, point.temperature, seed=2 * point.seed)
     other = int(point.target == point.verifier)  # the target as its own verifier: a second draw
     said = replies(
-        point, point.verifier, posed, asked, point.m, point.temperature, seed=2 * point.seed + other
+        point, point.verifier, posed, cache, point.m, point.temperature, seed=2 * point.seed + other
     )
-    judged = replies(point, point.verifier, posed, asked, samples=1, temperature=0.0)
+    judged = replies(point, point.verifier, posed, cache, samples=1, temperature=0.0)
     first = [reply.texts[0] for reply in answers]
     wrong = np.array([not questions.is_right(a, q) for a, q in zip(first, posed, strict=True)])
     given = evidence([r.texts for r in drawn], [r.texts for r in said], first, kernel(point))
@@ -120,7 +120,7 @@ def measured(point: ModelsPoint) -> dict:
     }
 
 
-def pose(point: ModelsPoint) -> list[questions.Question]:
+def load_questions(point: ModelsPoint) -> list[questions.Question]:
     if point.data == "tables":
         half = point.questions // 2
         return questions.capitals()[: point.questions - half] + questions.elements()[:half]
@@ -128,12 +128,12 @@ def pose(point: ModelsPoint) -> list[questions.Question]:
 
 
 def replies(
-    point: ModelsPoint, spec: str, posed: Sequence[questions.Question], asked: Asked, samples: int,
+    point: ModelsPoint, spec: str, posed: Sequence[questions.Question], cache: ReplyCache, samples: int,
     temperature: float, seed: int = 0,
 ) -> list[Reply]:  # fmt: skip
     name, style = style_of(spec)
     wanted = [request(q, style, samples, temperature, point.tokens, seed) for q in posed]
-    return asking.ask(Speaker(name, point.batch), wanted, asked)
+    return asking.ask(LazyModel(name, point.batch), wanted, cache)
 
 
 def request(
@@ -147,7 +147,7 @@ def request(
     return Request(prompt, samples, temperature, tokens, style == "chat", opening, seed)
 
 
-class Speaker:
+class LazyModel:
     """A model that is loaded when it is first asked something that the cache does not know."""
 
     def __init__(self, name: str, batch: int):

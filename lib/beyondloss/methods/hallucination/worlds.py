@@ -155,7 +155,7 @@ def answer_tokens(
 def trained(point: WorldPoint, world: World, corpus: Corpus, student: Student, seed: int) -> Transformer:
     """One model of the pool, after `steps` of next-token prediction on its corpus."""
     config = TransformerConfig(
-        point.vocabulary, SENTENCE, point.layers, heads=4, width=point.width_factor * student.width
+        point.vocabulary, SENTENCE, point.layers, n_heads=4, d_model=point.width_factor * student.width
     )
     model = seeded_networks(lambda: Transformer(config), [seed], point.device)
 

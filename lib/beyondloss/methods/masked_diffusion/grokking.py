@@ -74,11 +74,11 @@ def run_grokking(points: Sequence[GrokkingPoint]) -> list[dict]:
 
 def network_config(point: GrokkingPoint) -> TransformerConfig:
     return TransformerConfig(
-        vocabulary=VOCABULARY,
+        vocab_size=VOCABULARY,
         context=point.n + 1,
-        layers=point.layers,
-        heads=point.heads,
-        width=point.width,
+        n_layers=point.layers,
+        n_heads=point.heads,
+        d_model=point.width,
         bidirectional=point.objective != "autoregressive",
     )
 

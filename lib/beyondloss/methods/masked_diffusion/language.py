@@ -101,11 +101,11 @@ def run_language(points: Sequence[LanguagePoint]) -> list[dict]:
 
 def network_config(point: LanguagePoint, text: TokenStream) -> TransformerConfig:
     return TransformerConfig(
-        vocabulary=text.vocabulary + 1,  # and the mask
+        vocab_size=text.vocabulary + 1,  # and the mask
         context=point.context,
-        layers=point.layers,
-        heads=point.heads,
-        width=point.width,
+        n_layers=point.layers,
+        n_heads=point.heads,
+        d_model=point.width,
         bidirectional=True,
     )
 

@@ -16,7 +16,6 @@ hours a run, for which the book has no code. The paper used the framework `dllm`
     sbatch --nodes=24 --gres=gpu:8 scripts/train.slurm.sh --accelerate_config fsdp --script_path examples/llada/pt.py
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,32 +23,45 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from beyondloss.data import Answered, HubError, conversations
-from beyondloss.data.hub import load_tokenizer, model_json, weight_files
+from beyondloss.data import Answered, HubError
+from beyondloss.data.hub import load_tokenizer, model_json, pinned, spec_of
 from beyondloss.methods.masked_diffusion import masking
+from beyondloss.methods.masked_diffusion.conversations import conversations
 from beyondloss.models import Ensemble
-from beyondloss.trainers import History, Objective, Streams, TrainConfig, seeded_networks, train
+from beyondloss.models.language import load_model
+from beyondloss.trainers import (
+    History,
+    Lora,
+    Objective,
+    Streams,
+    TrainConfig,
+    seeded_networks,
+    train,
+    with_lora,
+)
+from beyondloss.trainers.fine_tuning import in_slices
 
-LLADA = ("GSAI-ML/LLaDA-8B-Base", "0f2787f2d87eac5eed8a087d5ecd24277e6255b2")
+LLADA = "GSAI-ML/LLaDA-8B-Base@0f2787f2d87eac5eed8a087d5ecd24277e6255b2"
 TULU_MATH = "allenai/tulu-3-sft-personas-math-filtered"
 TULU_LICENCE = "see the data set's page (its family is ODC-BY-1.0)"
 
-AT_ONCE = 4  # sequences whose activations are held at a time; the batch is worked through in such slices
 EVALUATION_SEED, EVALUATION_BATCHES = 2**31, 16
 
-OUTSIDE = {"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"}
-INSIDE = {
-    "attn_norm": "input_layernorm",
-    "q_proj": "self_attn.q_proj",
-    "k_proj": "self_attn.k_proj",
-    "v_proj": "self_attn.v_proj",
-    "attn_out": "self_attn.o_proj",
-    "ff_norm": "post_attention_layernorm",
-    "ff_proj": "mlp.gate_proj",
-    "up_proj": "mlp.up_proj",
-    "ff_out": "mlp.down_proj",
+BLOCK = r"model\.transformer\.blocks\.(\d+)\."
+AS_LLAMA = {  # LLaDA's names of its weights as patterns -> Llama's
+    BLOCK + "attn_norm": r"model.layers.\1.input_layernorm",
+    BLOCK + "q_proj": r"model.layers.\1.self_attn.q_proj",
+    BLOCK + "k_proj": r"model.layers.\1.self_attn.k_proj",
+    BLOCK + "v_proj": r"model.layers.\1.self_attn.v_proj",
+    BLOCK + "attn_out": r"model.layers.\1.self_attn.o_proj",
+    BLOCK + "ff_norm": r"model.layers.\1.post_attention_layernorm",
+    BLOCK + "ff_proj": r"model.layers.\1.mlp.gate_proj",
+    BLOCK + "up_proj": r"model.layers.\1.mlp.up_proj",
+    BLOCK + "ff_out": r"model.layers.\1.mlp.down_proj",
+    r"model\.transformer\.wte": "model.embed_tokens",
+    r"model\.transformer\.ln_f": "model.norm",
+    r"model\.transformer\.ff_out": "lm_head",
 }
 LLAMA_LIKE = {  # what LLaDA's configuration must say for Llama to be the same network
     "block_type": "llama",
@@ -76,8 +88,8 @@ class LladaPoint:
     """
 
     window: tuple[float, float] = (0.0, 1.0)
-    model: str = LLADA[0]
-    revision: str | None = LLADA[1]
+    model: str = LLADA.partition("@")[0]
+    revision: str | None = LLADA.partition("@")[2]
     data: str = TULU_MATH
     data_revision: str | None = None  # the commit used is among the metrics
     steps: int = 1200
@@ -115,34 +127,16 @@ def masked_logits(
 
 
 def load_llada(
-    name: str = LLADA[0],
-    revision: str | None = LLADA[1],
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    spec: str = LLADA, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> MaskPredictor:
-    """LLaDA from the hub or a local folder, a shard at a time, so that no more than one lies in memory twice.
+    """LLaDA from the hub or a local folder.
 
     Raises HubError where a file is missing or damaged, or where the weights are not just those of a LLaDA.
     """
-    from transformers import LlamaForCausalLM
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    llama_config = as_llama(name, model_json(name, "config.json", revision))
-    with torch.device("meta"):
-        llama = LlamaForCausalLM(llama_config)
-    missing = {weight: tensor.shape for weight, tensor in llama.state_dict().items()}
-    for shard in weight_files(name, revision):
-        weights = {renamed(weight): tensor for weight, tensor in read_shard(name, shard, device).items()}
-        for weight, tensor in weights.items():
-            if missing.pop(weight, None) != tensor.shape:
-                raise HubError(
-                    f"model {name}: {weight} {tuple(tensor.shape)} in {shard.name} has no place in a LLaDA"
-                )
-        llama.load_state_dict({w: t.to(dtype) for w, t in weights.items()}, strict=False, assign=True)
-    if missing:
-        raise HubError(f"model {name} lacks {len(missing)} weights of a LLaDA, among them {min(missing)}")
-    llama.model.rotary_emb = LlamaRotaryEmbedding(llama_config).to(device)  # a table, so no shard has it
-    return MaskPredictor(llama.eval(), llama_config.mask_token_id)
+    name, revision = pinned(spec)
+    config = as_llama(name, model_json(name, "config.json", revision))
+    llama = load_model(spec, dtype, device, "LlamaForCausalLM", AS_LLAMA, config=config)
+    return MaskPredictor(llama, config.mask_token_id)
 
 
 def as_llama(name: str, config: dict):
@@ -172,26 +166,6 @@ def as_llama(name: str, config: dict):
         raise HubError(f"model {name}: config.json has no field {error}, so it is no LLaDA") from None
 
 
-def renamed(weight: str) -> str:
-    """Llama's name of one of LLaDA's weights; a name unknown to LLaDA stays as it is."""
-    if block := re.fullmatch(r"model\.transformer\.blocks\.(\d+)\.(\w+)\.weight", weight):
-        return f"model.layers.{block[1]}.{INSIDE.get(block[2], block[2])}.weight"
-    outside = re.fullmatch(r"model\.transformer\.(\w+)\.weight", weight)
-    return f"{OUTSIDE.get(outside[1], outside[1])}.weight" if outside else weight
-
-
-def read_shard(name: str, shard, device: str | torch.device) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(shard, device=str(device))
-    except SafetensorError as error:
-        raise HubError(
-            f"model {name}: {shard.name} is damaged ({error}): delete it and fetch it again"
-        ) from error
-
-
 def llada_objective(data: Answered, law: masking.MaskRate, mask_token: int, batch: int) -> Objective:
     """LLaDA's loss: 1/t times the cross-entropy of hidden answer tokens, a token (chapter 3, eq. md-weighted).
 
@@ -203,9 +177,12 @@ def llada_objective(data: Answered, law: masking.MaskRate, mask_token: int, batc
         rates = law.sample(streams, batch)
         tokens, answer = data.tokens[rows], data.answer[rows]
         masked = masking.draw_masks(rates, tokens.shape[-1], streams) & answer
-        slices = zip(tokens.split(AT_ONCE, 1), masked.split(AT_ONCE, 1), strict=True)
-        sums = [checkpoint(hidden_sums, model, t, m, mask_token, use_reentrant=False) for t, m in slices]
-        return (torch.cat(sums, 1) / rates / answer.sum(-1)).mean(-1)
+
+        def sums_of(part: Int[Tensor, " slice"]) -> Float[Tensor, "member slice"]:
+            return hidden_sums(model, tokens[:, part], masked[:, part], mask_token)
+
+        sums = in_slices(sums_of, torch.arange(batch, device=tokens.device))
+        return (sums / rates / answer.sum(-1)).mean(-1)
 
     return objective
 
@@ -223,13 +200,9 @@ def hidden_sums(
     return losses.sum(-1)
 
 
-def with_lora(predictor: MaskPredictor, rank: int) -> MaskPredictor:
+def low_rank(predictor: MaskPredictor, rank: int) -> MaskPredictor:
     """Freeze the weights and put a trainable product of two thin matrices beside each matrix of the blocks."""
-    from peft import LoraConfig, get_peft_model
-
-    matrices = [name.rpartition(".")[2] for name in INSIDE.values() if name.endswith("_proj")]
-    low_rank = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=matrices)
-    predictor.llama = get_peft_model(predictor.llama, low_rank)
+    predictor.llama = with_lora(predictor.llama, Lora(rank, alpha=2.0, rule="proportional"))
     return predictor
 
 
@@ -273,12 +246,14 @@ def run_llada(points: Sequence[LladaPoint]) -> list[dict]:
 
 def fine_tuned(point: LladaPoint) -> dict:
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    encoder = load_tokenizer(point.model, point.revision)
-    data = conversations(point.data, point.data_revision, encoder, point.context, TULU_LICENCE)
+    spec = spec_of(point.model, point.revision)
+    tokenizer = load_tokenizer(*pinned(spec))
+    data_spec = spec_of(point.data, point.data_revision or "main")
+    data = conversations(data_spec, tokenizer, point.context, TULU_LICENCE)
     train_data, held_out = data.train.to(device), data.held_out.to(device)
 
     def start() -> MaskPredictor:
-        return with_lora(load_llada(point.model, point.revision, device, dtype), point.lora_rank)
+        return low_rank(load_llada(spec, device, dtype), point.lora_rank)
 
     model = seeded_networks(start, [point.seed], device)
     mask_token = model.single.mask_token

@@ -58,13 +58,15 @@ def uniform(low: float = 0.0, high: float = 1.0, stratified: bool = False) -> Ma
 
 def point_mass(rate: float) -> MaskRate:
     """t = rate always: masked modelling at a fixed rate."""
-    if not 0 < rate <= 1:
-        raise ValueError(f"a mask probability lies in (0, 1], got {rate}")
+    if not SMALLEST_RATE <= rate <= 1:
+        raise ValueError(f"a mask probability lies in [{SMALLEST_RATE:g}, 1], got {rate}")
     return MaskRate(f"t = {rate:.3g}", lambda u: np.full_like(u, rate))
 
 
 def beta(a: float, b: float) -> MaskRate:
-    """A bell over (0, 1) with mode (a - 1) / (a + b - 2)."""
+    """Beta law on (0, 1); for a, b > 1 a bell with mode (a - 1) / (a + b - 2)."""
+    if not (0 < a < np.inf and 0 < b < np.inf):
+        raise ValueError(f"a beta law needs finite a > 0 and b > 0, got {a}, {b}")
     return MaskRate(f"Beta({a:g}, {b:g})", stats.beta(a, b).ppf)
 
 

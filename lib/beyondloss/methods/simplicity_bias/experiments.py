@@ -7,10 +7,10 @@ from beyondloss.methods.simplicity_bias.incontext import InContextPoint, run_inc
 from beyondloss.methods.simplicity_bias.language_model import (
     DATA,
     OPTIMIZERS,
-    SMOLLM2,
     LanguageModelPoint,
     run_language_model,
 )
+from beyondloss.models.language import SMOLLM2
 
 SEEDS = Axis(*range(16))
 RHOS = Axis(0.0, 0.1, 0.2, 0.3, 0.4)
@@ -195,7 +195,7 @@ LANGUAGE_MODEL = Experiment(
 )
 
 WORD_PROBLEMS = {
-    "seed": Axis(*range(3)),  # outermost: what a seed's points share is made once
+    "seed": Axis(*range(3)),  # varies fastest in the grid; `ready_for` keeps what the points of a seed share
     "model": SMOLLM2,
     "problems": "generated",
     "optimizer": Axis("adamw", "muon"),

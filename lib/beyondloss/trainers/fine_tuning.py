@@ -1,0 +1,238 @@
+"""One recipe for fine-tuning language models, and vision-language models: all weights, or low-rank ones beside them.
+
+    model = AnswerLosses(with_lora(load(spec).model, Lora(rank=8)))
+    history = fine_tune(model, completions(rows, tokenizer, context), TrainConfig(steps=500, lr=1e-4), batch=16)
+
+It is the book's one training loop with a loss of its own: the cross-entropy of completions, prompts being given.
+Optimizer, schedule, clipping, accumulation, learning rates by part (`lr_factors`), checkpoints: see `TrainConfig`.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint as recomputed
+
+from beyondloss.data import Answered
+from beyondloss.models import Ensemble
+from beyondloss.trainers.config import TrainConfig
+from beyondloss.trainers.history import History
+from beyondloss.trainers.loop import Objective, train
+from beyondloss.trainers.streams import Streams
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+AT_ONCE = 4  # rows of a large model whose activations are held at a time
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
+
+
+class AnswerLosses(nn.Module):
+    """A causal language model of `transformers` as a map from rows to losses; logits of nothing else are computed.
+
+    A network whose body reads more than tokens (pictures) gets it through `inputs`. Override `hidden_states` where
+    that is not enough.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def hidden_states(
+        self, tokens: Int[Tensor, "row time"], **inputs: Tensor
+    ) -> Float[Tensor, "row time width"]:
+        """Last states of the network's body; `inputs_embeds` stands in place of the tokens."""
+        if "inputs_embeds" not in inputs:
+            inputs["input_ids"] = tokens
+        return body(self.network)(**inputs, use_cache=False).last_hidden_state
+
+    def forward(
+        self, tokens: Int[Tensor, "row time"], answer: Bool[Tensor, "row time"], **inputs: Tensor
+    ) -> Float[Tensor, " row"]:
+        """Cross-entropy of each row's answer, summed over its tokens, in nats."""
+        hidden = self.hidden_states(tokens, **inputs)
+        spoken = answer[:, 1:]  # the state before a token predicts it
+        logits = self.network.get_output_embeddings()(hidden[:, :-1][spoken]).float()
+        losses = F.cross_entropy(logits, tokens[:, 1:][spoken], reduction="none")
+        rows = spoken.nonzero()[:, 0]
+        return torch.zeros(len(tokens), device=tokens.device).index_add(0, rows, losses)
+
+
+def body(network: nn.Module) -> nn.Module:
+    """The network without its head, with whatever `peft` put into it. ValueError if its logits are more than a head."""
+    plain = network.get_base_model() if hasattr(network, "peft_config") else network
+    config = plain.config.get_text_config()
+    for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+        if getattr(config, name, None) not in (None, 1.0):
+            raise ValueError(
+                f"{type(plain).__name__} bends its logits ({name}), which this loss does not know"
+            )
+    return plain.base_model
+
+
+def fine_tune(
+    model: AnswerLosses,
+    data: Answered,
+    config: TrainConfig,
+    batch: int,
+    seed: int = 0,
+    penalty: Callable[[AnswerLosses], Float[Tensor, ""]] | None = None,
+    evaluate: Callable[[AnswerLosses], dict[str, float]] | None = None,
+    checkpoint: Path | None = None,
+    at_once: int | None = None,
+) -> History:
+    """Train the weights of `model` that require gradients; each epoch goes through all rows in an order of its own.
+
+    The loss is the mean cross-entropy of a completion's token, plus `penalty` of the model, once a step. `evaluate`
+    is asked every `config.evaluate_every` steps and at the end; its values stand in the history as lists of one.
+    `data` lies on the model's device. A checkpoint that is found is resumed, as if training had not stopped. With
+    `at_once` a batch goes through in slices of so many rows and activations are computed twice: for large models.
+    """
+    networks = Ensemble([model])
+    loss = answer_objective(data, Epochs(len(data), batch, seed), at_once or batch, recompute=bool(at_once))
+
+    def objective(networks: Ensemble, streams: Streams) -> Float[Tensor, " member"]:
+        return loss(networks, streams) + (penalty(model) if penalty else 0.0)
+
+    def measure(networks: Ensemble) -> dict[str, list[float]]:
+        return {name: [value] for name, value in evaluate(model).items()}
+
+    streams = Streams([seed], data.tokens.device)
+    return train(networks, objective, config, streams, measure if evaluate else None, checkpoint=checkpoint)
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Batches of rows such that every epoch has each row once, in an order of its own; a batch may span two epochs."""
+
+    rows: int
+    batch: int
+    seed: int
+
+    def __call__(self, streams: Streams) -> Int[Tensor, " row"]:
+        """Rows of the batch that the training loop asks for."""
+        places = range(streams.batch * self.batch, (streams.batch + 1) * self.batch)
+        chosen = [order_of_epoch(self.rows, self.seed, p // self.rows)[p % self.rows] for p in places]
+        return torch.tensor(chosen, device=streams.device)
+
+
+@cache
+def order_of_epoch(rows: int, seed: int, epoch: int) -> tuple[int, ...]:
+    generator = torch.Generator().manual_seed(2**32 * seed + epoch)
+    return tuple(torch.randperm(rows, generator=generator).tolist())
+
+
+def answer_objective(
+    data: Answered,
+    choose: Callable[[Streams], Int[Tensor, " row"]],
+    at_once: int = AT_ONCE,
+    recompute: bool = True,
+) -> Objective:
+    """Mean cross-entropy of an answer's token, over the rows that `choose` takes for a batch."""
+
+    def objective(model: Ensemble, streams: Streams) -> Float[Tensor, " member"]:
+        index = choose(streams)
+        losses = in_slices(lambda part: row_losses(model, data.rows(part)), index, at_once, recompute)
+        return losses.sum()[None] / data.answer[index].sum()
+
+    return objective
+
+
+def in_slices(
+    losses_of: Callable[[Int[Tensor, " slice"]], Tensor],
+    index: Int[Tensor, " row"],
+    at_once: int = AT_ONCE,
+    recompute: bool = True,
+) -> Float[Tensor, "*member row"]:
+    """Losses of the rows `index`, `at_once` at a time.
+
+    Recomputing, no more than one slice's activations are held: the others are computed again for the gradient.
+    """
+    if recompute and torch.is_grad_enabled():
+        losses_of = partial(recomputed, losses_of, use_reentrant=False)
+    return torch.cat([losses_of(part) for part in index.split(at_once)], dim=-1)
+
+
+def row_losses(model: Ensemble, data: Answered) -> Float[Tensor, " row"]:
+    """Summed loss of every row's answer, all at once."""
+    return model(data.tokens[None], answer=data.answer, **data.inputs)[0]
+
+
+@torch.no_grad()
+def losses_of_all(model: Ensemble, data: Answered) -> Float[Tensor, " row"]:
+    """Loss of every row's answer, summed over its tokens, in nats; divide by `data.answer.sum(1)` for a token's."""
+    index = torch.arange(len(data), device=data.tokens.device)
+    return in_slices(lambda part: row_losses(model, data.rows(part)), index)
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Which matrices get a low-rank product beside them, and how it is scaled (Hu et al. 2021).
+
+    The product is scaled by alpha / rank under the rule "fixed" (so that a higher rank takes smaller steps), by alpha
+    under "proportional", by alpha / sqrt(rank) under "sqrt" (rsLoRA, Kalajdzievski 2023). `layers` is a half-open
+    range of blocks, None all of them.
+    """
+
+    rank: int
+    alpha: float = 16.0
+    rule: Literal["fixed", "proportional", "sqrt"] = "fixed"
+    targets: tuple[str, ...] = ATTENTION + FEED_FORWARD
+    layers: tuple[int, int] | None = None
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.rank < 1:
+            raise ValueError(f"the rank must be at least 1, got {self.rank}")
+        if self.rule not in ("fixed", "proportional", "sqrt"):
+            raise ValueError(f"rule must be one of fixed, proportional, sqrt, got {self.rule!r}")
+
+    @property
+    def scale(self) -> float:
+        """What the product of the two thin matrices is multiplied by."""
+        return self.alpha / {"fixed": self.rank, "proportional": 1, "sqrt": self.rank**0.5}[self.rule]
+
+
+def with_lora(network: nn.Module, lora: Lora, seed: int | None = None) -> "PeftModel":
+    """Freeze the weights and put low-rank ones beside the matrices that `lora` names; the network computes the same.
+
+    They are drawn from `seed`, or from torch's stream without one. Raises ValueError for a target or a layer that the
+    network does not have.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    known = sorted({name.rpartition(".")[2] for name in linear})
+    for target in lora.targets:
+        if target not in known:
+            near = difflib.get_close_matches(target, known, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ValueError(f"the network has no matrices {target}{hint}; it has {', '.join(known)}")
+    count = network.config.get_text_config().num_hidden_layers
+    first, end = lora.layers or (0, count)
+    if not 0 <= first < end <= count:
+        raise ValueError(
+            f"the network has layers 0 to {count - 1}: {lora.layers} is no half-open range of them"
+        )
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha * (lora.rank if lora.rule == "proportional" else 1),
+        use_rslora=lora.rule == "sqrt",
+        target_modules=list(lora.targets),
+        layers_to_transform=list(range(first, end)) if lora.layers else None,
+        lora_dropout=lora.dropout,
+    )
+    if seed is None:
+        return get_peft_model(network, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return get_peft_model(network, config)

@@ -1,0 +1,157 @@
+"""What would give a wrong number without a word is refused, or read as it is meant, whatever method it reaches."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from beyondloss.experiment import BadInput, paths, sweep
+from beyondloss.experiment.parameters import parse_seeds
+from beyondloss.experiment.resources import memory_limits
+from beyondloss.methods import hallucination as ha
+from beyondloss.methods.dataset_distillation import dd_ranking
+from beyondloss.methods.hallucination import detectors, metrics
+from beyondloss.methods.hallucination.evidence import evidence
+from beyondloss.methods.masked_diffusion import masking
+
+SAID = [["a", "a"], ["a", "b"], ["b", "b"], ["c", "a"]]
+ASKED = [["a", "a"], ["b", "c"], ["a", "a"], ["c", "c"]]
+WRONG = [False, True, True, False]
+
+
+# Answers by position ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", [[3, 1, 0, 2], ["w", "x", "y", "z"], [0, 0, 0, 0]])
+def test_answers_in_a_table_are_taken_in_its_order_whatever_its_labels_are(labels):
+    plain = detectors.CrossConsistency().score(SAID, verifier=ASKED)
+    table = detectors.CrossConsistency().score(
+        pd.Series(SAID, index=labels), verifier=pd.Series(ASKED, index=labels)
+    )
+    np.testing.assert_array_equal(table.risk, plain.risk)
+
+
+def test_a_judged_answer_in_a_table_belongs_to_the_question_at_its_place():
+    answers = ["a", "b", "c", "c"]
+    plain = evidence(SAID, answers=answers).answer
+    np.testing.assert_array_equal(
+        evidence(SAID, answers=pd.Series(answers, index=[2, 0, 3, 1])).answer, plain
+    )
+
+
+@pytest.mark.parametrize(
+    ("samples", "verifier"),
+    [
+        (["yes", "no!"], None),  # texts: their letters are no answers
+        ("yes", None),
+        (SAID, ["aa", "bc", "aa", "cc"]),
+        (SAID, lambda chosen: ["aa"] * len(chosen)),
+    ],
+)
+def test_a_text_in_place_of_a_list_of_answers_is_refused(samples, verifier):
+    with pytest.raises(ValueError, match="must be a list"):
+        detectors.CrossConsistency().score(samples, verifier=verifier or ASKED)
+
+
+# Numbers that are none -------------------------------------------------------------------------------------
+
+
+def test_a_risk_of_nan_has_no_rank():
+    right, wrong = metrics.masses(WRONG)
+    for measure in (metrics.auroc, metrics.auarc, metrics.least_error):
+        with pytest.raises(ValueError, match="1 risk scores are not a number"):
+            measure(np.array([0.1, np.nan, 0.3, 0.2]), right, wrong)
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1, np.nan, 0], [0, 1, 2, 0], [0.0, 0.5, 1.0, 0.0], ["right"] * 4, [[0, 1]]]
+)
+def test_labels_that_are_neither_right_nor_wrong_are_refused(labels):
+    with pytest.raises(ValueError, match="labels must be one a question"):
+        metrics.masses(labels)
+    with pytest.raises(ValueError, match="labels must be one a question"):
+        detectors.SelfConsistency().fit(SAID, labels)
+
+
+def test_labels_as_numbers_mean_what_booleans_mean():
+    np.testing.assert_array_equal(metrics.masses([0, 1, 1, 0]), metrics.masses(WRONG))
+    np.testing.assert_array_equal(metrics.masses(pd.Series(WRONG, index=[3, 2, 1, 0])), metrics.masses(WRONG))
+
+
+@pytest.mark.parametrize(("a", "b"), [(-1, 2), (2, 0), (float("nan"), 1), (1, float("inf"))])
+def test_a_beta_law_with_impossible_shapes_is_refused(a, b):
+    with pytest.raises(ValueError, match="beta law"):
+        masking.beta(a, b)
+
+
+def test_a_rate_below_the_smallest_that_can_be_drawn_is_refused():
+    with pytest.raises(ValueError, match=r"\[0.001, 1\]"):
+        masking.point_mass(5e-4)
+    assert float(masking.point_mass(masking.SMALLEST_RATE).table.max()) == pytest.approx(
+        masking.SMALLEST_RATE
+    )
+
+
+# Folders and parameters ------------------------------------------------------------------------------------
+
+
+def test_folders_without_pictures_and_hidden_names_are_no_classes(tmp_path):
+    for label in range(12):
+        (tmp_path / str(label)).mkdir()
+        Image.fromarray(np.full((2, 2), label, dtype=np.uint8)).save(tmp_path / str(label) / "0.png")
+    for name in ("__MACOSX", ".ipynb_checkpoints", "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "__MACOSX" / "0.png").write_bytes(b"no picture")
+    (tmp_path / "3" / "._0.png").write_bytes(b"no picture")
+    images, labels = dd_ranking.load_distilled(tmp_path)
+    assert labels.tolist() == list(range(12)) == images[:, 0, 0, 0].tolist()
+
+
+def test_what_yaml_makes_of_an_unquoted_range_is_not_taken_for_a_number_of_seeds():
+    with pytest.raises(BadInput, match="write seeds '0:63' if so many are meant"):
+        parse_seeds(63)
+    assert len(parse_seeds("0:63")) == 63
+
+
+def test_seeds_may_be_a_number_of_numpy():
+    assert parse_seeds(np.int64(2)) == parse_seeds(2)
+
+
+@pytest.mark.parametrize("name", ["fresh", "compute_stored", "force"])
+def test_a_text_is_no_switch(name):
+    plan = ha.CHAPTER.preset("smoke").computed[0]
+    with pytest.raises(BadInput, match=f"{name} must be True or False, not 'no'"):
+        sweep(plan, **{name: "no"})
+
+
+def test_a_root_that_does_not_exist_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("BEYONDLOSS_ROOT", str(tmp_path / "misspelt"))
+    with pytest.raises(BadInput, match="misspelt"):
+        paths.root()
+
+
+# Limits of a batch job -------------------------------------------------------------------------------------
+
+
+def test_the_least_memory_limit_of_nested_groups_counts(tmp_path):
+    own, groups = tmp_path / "cgroup", tmp_path / "fs"
+    own.write_text("0::/slurm/job_7/step_0\n")
+    step = groups / "slurm" / "job_7" / "step_0"
+    step.mkdir(parents=True)
+    (step / "memory.max").write_text("max\n")
+    (step.parent / "memory.max").write_text("2000000000\n")
+    (step.parent.parent / "memory.max").write_text("8000000000\n")
+    assert memory_limits(own, groups) == [2_000_000_000, 8_000_000_000]
+
+
+def test_the_memory_limit_of_a_group_of_version_1_counts(tmp_path):
+    own, groups = tmp_path / "cgroup", tmp_path / "fs"
+    own.write_text("12:cpuset:/job\n5:cpu,memory:/job\n")
+    (groups / "memory" / "job").mkdir(parents=True)
+    (groups / "memory" / "job" / "memory.limit_in_bytes").write_text("3000000000\n")
+    (groups / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert min(memory_limits(own, groups)) == 3_000_000_000
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path):
+    assert memory_limits(tmp_path / "none", tmp_path) == []
