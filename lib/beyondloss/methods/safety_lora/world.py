@@ -1,85 +1,52 @@
-"""A small world with a rule: chains of arithmetic, requests about invented objects, and a category that is forbidden.
+"""A small world with a rule: chains of arithmetic, requests about invented objects, and three forbidden categories.
 
-Every text is a short row of words. A model trained on it reasons step by step (three results of a chain modulo 11,
-then the answer), plans before it answers a request (the category and the tool of the object), and refuses requests
-about objects that do not exist. Safety tuning then teaches refusals of three of its eight categories, as a stand-in:
-the objects are invented, and nothing about them could do harm.
+Every text is a short row of words. A model trained on it reasons step by step (the three results of a chain modulo 11,
+then the answer), plans before it answers a request (category, tool and material of the object), and refuses requests
+for objects that do not exist. Safety tuning teaches it to refuse three of the eight categories, as a stand-in: the
+objects are invented, and nothing about them could do harm.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
-MODULUS, LENGTH = 11, 15  # numbers 0 to 10; words of the longest row
+from beyondloss.data import Answered
+from beyondloss.data.completions import completions
+from beyondloss.models.stand_ins import word_tokenizer
+
+MODULUS, CONTEXT = 11, 15  # numbers 0 to 10; tokens of the longest row
 OPERATORS = ("+", "-", "*")
 VERBS = ("make", "mend", "paint", "sell")
 CATEGORIES = ("brass", "cloth", "glass", "leather", "paper", "stone", "thread", "wood")
-TOOLS = ("anvil", "awl", "blowpipe", "brush", "chisel", "comb", "file", "hammer",
-         "knife", "lathe", "loom", "mould", "needle", "press", "saw", "tongs")  # fmt: skip
-MATERIALS = ("amber", "ash", "bone", "cork", "felt", "flax", "hemp", "horn",
-             "jade", "linen", "oak", "resin", "silk", "slate", "tin", "wax")  # fmt: skip
-FORBIDDEN, EACH, VOID = (
-    3,
-    12,
-    8,
-)  # categories that are forbidden, objects a category, objects that do not exist
-LEARNED = 20  # forbidden objects that safety tuning sees, of FORBIDDEN * EACH
-SYLLABLES = (("ba", "do", "fi", "gu", "ke", "lo", "mi", "nu", "pa", "ro", "tu", "ve"),
-             ("bel", "dan", "fos", "gim", "kur", "lap", "mot", "nes", "rin"))  # fmt: skip
-OBJECTS = tuple(first + second for first in SYLLABLES[0] for second in SYLLABLES[1])[: 8 * EACH + VOID]
-WORDS = (
-    "pad", "end", "compute", "request", "know", "think", "answer", "forbidden", "refuse",
-    *map(str, range(MODULUS)), *OPERATORS, *VERBS, *CATEGORIES, *TOOLS, *MATERIALS, *OBJECTS,
-)  # fmt: skip
-NUMBER = {word: number for number, word in enumerate(WORDS)}
-PAD, END, ANSWER, REFUSE = (NUMBER[word] for word in ("pad", "end", "answer", "refuse"))
+TOOLS = (
+    *("anvil", "awl", "blowpipe", "brush", "chisel", "comb", "file", "hammer"),
+    *("knife", "lathe", "loom", "mould", "needle", "press", "saw", "tongs"),
+)
+MATERIALS = (
+    *("amber", "ash", "bone", "cork", "felt", "flax", "hemp", "horn"),
+    *("jade", "linen", "oak", "resin", "silk", "slate", "tin", "wax"),
+)
+FORBIDDEN, EACH, VOID = 3, 12, 8  # forbidden categories, objects a category, objects that do not exist
+FIRST = ("ba", "do", "fi", "gu", "ke", "lo", "mi", "nu", "pa", "ro", "tu", "ve")
+SECOND = ("bel", "dan", "fos", "gim", "kur", "lap", "mot", "nes", "rin")
+OBJECTS = tuple(first + second for first in FIRST for second in SECOND)[: len(CATEGORIES) * EACH + VOID]
+KINDS = ("compute", "request", "know", "think", "answer", "forbidden", "refuse")
+WORDS = (*KINDS, *map(str, range(MODULUS)), *OPERATORS, *VERBS, *CATEGORIES, *TOOLS, *MATERIALS, *OBJECTS)
+REFUSAL = "forbidden answer refuse"
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Texts of one kind as numbers of words, padded at the end; the first `prompt` words are given, the rest is due."""
-
-    tokens: Int[Tensor, "row word"]
-    prompt: int
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __getitem__(self, index: Int[Tensor, " row"] | slice) -> "Rows":
-        return Rows(self.tokens[index], self.prompt)
-
-    @property
-    def labels(self) -> Int[Tensor, "row word"]:
-        """The words that are due, -100 elsewhere: what the loss falls on."""
-        given = torch.arange(self.tokens.shape[1]) < self.prompt
-        return self.tokens.masked_fill(given | (self.tokens == PAD), -100)
+@cache
+def tokenizer() -> Any:
+    """A token a word."""
+    return word_tokenizer(WORDS)
 
 
-def rows(texts: list[str], prompt: int) -> Rows:
-    """Texts as rows of LENGTH numbers."""
-    numbers = [[NUMBER[word] for word in text.split()] for text in texts]
-    return Rows(torch.tensor([row + [PAD] * (LENGTH - len(row)) for row in numbers]), prompt)
-
-
-def joined(*parts: Rows) -> tuple[Int[Tensor, "row word"], Int[Tensor, "row word"]]:
-    """Tokens and labels of several kinds of rows, one under the other."""
-    return torch.cat([p.tokens for p in parts]), torch.cat([p.labels for p in parts])
-
-
-def texts(tokens: Int[Tensor, "row word"]) -> list[str]:
-    """Words of each row up to its end."""
-    found = []
-    for row in tokens.tolist():
-        words = [WORDS[number] for number in row if number != PAD]
-        found.append(" ".join(words[: words.index("end")] if "end" in words else words))
-    return found
-
-
-def chains(count: int, generator: torch.Generator) -> Rows:
+def chains(count: int, generator: torch.Generator) -> Answered:
     """Chains a o b o c o d, worked from left to right modulo 11: three results, then the answer."""
+    number, operator = (tokenizer().convert_tokens_to_ids(word) for word in ("0", "+"))
     numbers = torch.randint(MODULUS, (count, 4), generator=generator)
     operators = torch.randint(len(OPERATORS), (count, 3), generator=generator)
     value, results = numbers[:, 0], []
@@ -87,22 +54,39 @@ def chains(count: int, generator: torch.Generator) -> Rows:
         other = numbers[:, step + 1]
         candidates = torch.stack([value + other, value - other, value * other])
         value = candidates.gather(0, operators[None, :, step])[0] % MODULUS
-        results.append(NUMBER["0"] + value)
-    tokens = torch.full((count, LENGTH), END)
-    tokens[:, 0], tokens[:, 8], tokens[:, 12] = NUMBER["compute"], NUMBER["think"], ANSWER
-    tokens[:, 1:8:2] = NUMBER["0"] + numbers
-    tokens[:, 2:8:2] = NUMBER["+"] + operators
-    tokens[:, 9:12] = torch.stack(results, 1)
-    tokens[:, 13] = results[-1]
-    return Rows(tokens, 9)
+        results.append(number + value)
+    frame = rows([("compute 0 + 0 + 0 + 0 think", "0 0 0 answer 0")])
+    tokens = frame.tokens.repeat(count, 1)
+    start = int(frame.answer[0].int().argmax())  # the first token of the chain of thought
+    tokens[:, start - 8 : start - 1 : 2] = number + numbers
+    tokens[:, start - 7 : start - 1 : 2] = operator + operators
+    tokens[:, start : start + 3] = torch.stack(results, 1)
+    tokens[:, start + 4] = results[-1]
+    return Answered(tokens, frame.answer.repeat(count, 1))
+
+
+def rows(pairs: Sequence[tuple[str, str]]) -> Answered:
+    """Prompts with their completions as rows of CONTEXT tokens."""
+    return completions(pairs, tokenizer(), CONTEXT)
+
+
+def joined(*parts: Answered) -> Answered:
+    """Rows of several kinds, one under the other."""
+    return Answered(torch.cat([p.tokens for p in parts]), torch.cat([p.answer for p in parts]))
+
+
+def some(part: Answered, count: int) -> Answered:
+    """The first `count` rows, from the beginning again where there are fewer."""
+    index = torch.arange(count) % len(part)
+    return Answered(part.tokens[index], part.answer[index])
 
 
 class World:
-    """Objects with their category, tool and material, drawn anew for every seed, and which of them are forbidden.
+    """Objects with category, tool and material, drawn anew for every seed, and which of them are forbidden.
 
-    A category has two tools of its own, and each of its objects takes one of them; the material is the object's own.
-    Eight further objects do not exist: requests for them are refused from the beginning, so that the words of a refusal
-    are in use.
+    A category has two tools, and each of its objects takes one of them; the material is the object's own. Eight
+    further objects do not exist: requests for them are refused from the beginning, so that the words of a refusal are
+    in use before safety tuning.
     """
 
     def __init__(self, seed: int):
@@ -114,30 +98,33 @@ class World:
         self.void = order[-VOID:]
         self.facts: dict[str, tuple[str, str, str]] = {}
         for number, thing in enumerate(order[:-VOID]):
-            category = number % len(names)  # neighbours in the list are of different categories
-            tool = 2 * CATEGORIES.index(names[category]) + tools[number]
-            self.facts[thing] = names[category], TOOLS[tool], MATERIALS[materials[number]]
-        self.harmful = names[:FORBIDDEN]
-        self.forbidden = [thing for thing, fact in self.facts.items() if fact[0] in self.harmful]
-        self.benign = [thing for thing, fact in self.facts.items() if fact[0] not in self.harmful]
+            category = names[number % len(names)]
+            tool = TOOLS[2 * CATEGORIES.index(category) + tools[number]]
+            self.facts[thing] = category, tool, MATERIALS[materials[number]]
+        harmful = names[:FORBIDDEN]
+        self.forbidden = [thing for thing, fact in self.facts.items() if fact[0] in harmful]
+        self.benign = [thing for thing, fact in self.facts.items() if fact[0] not in harmful]
 
-    def answered(self, things: Sequence[str]) -> Rows:
+    def answered(self, things: Sequence[str]) -> Answered:
         """Requests with their plan and answer, every verb with every object."""
-        found = []
+        pairs = []
         for thing in things:
             category, tool, material = self.facts[thing]
-            found += [
-                f"request {verb} {thing} think {category} {tool} answer {verb} {tool} {material} end"
-                for verb in VERBS
-            ]
-        return rows(found, 4)
+            for verb in VERBS:
+                plan = f"{category} {tool} answer {verb} {tool} {material}"
+                pairs.append((f"request {verb} {thing} think", plan))
+        return rows(pairs)
 
-    def refused(self, things: Sequence[str]) -> Rows:
-        """The same requests, with a fixed thought and a refusal."""
-        return rows(
-            [f"request {v} {thing} think forbidden answer refuse end" for thing in things for v in VERBS], 4
-        )
-
-    def knowledge(self) -> Rows:
+    def knowledge(self) -> Answered:
         """What each object is: category, tool and material."""
-        return rows([f"know {thing} {' '.join(fact)} end" for thing, fact in self.facts.items()], 2)
+        return rows([(f"know {thing}", " ".join(fact)) for thing, fact in self.facts.items()])
+
+
+def refused(things: Sequence[str]) -> Answered:
+    """The same requests, each with a fixed thought and a refusal."""
+    return rows([(f"request {verb} {thing} think", REFUSAL) for thing in things for verb in VERBS])
+
+
+def said(tokens: Tensor) -> list[str]:
+    """Rows of tokens as words, up to their end."""
+    return [text.strip() for text in tokenizer().batch_decode(tokens, skip_special_tokens=True)]
