@@ -233,7 +233,7 @@ def test_descending_the_penalty_lowers_the_overlap(base):
     tuned = adapted(base)
     penalty = safety_lora.OverlapPenalty(tuned, "row")
     before = safety_lora.overlap(base, tuned).mean()
-    optimizer = torch.optim.SGD([w for w in tuned.parameters() if w.requires_grad], lr=1e-3)
+    optimizer = torch.optim.Adam([w for w in tuned.parameters() if w.requires_grad], lr=0.03)
     for _ in range(20):
         optimizer.zero_grad()
         penalty(tuned).backward()
