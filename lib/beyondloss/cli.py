@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,15 +65,26 @@ def claims(
         str | None, typer.Argument(metavar="[CHAPTER]", help="all chapters without it")
     ] = None,
     scale: Annotated[str | None, typer.Option(help="quick and full without it")] = None,
+    tests: Annotated[bool, typer.Option("--tests", help="the tests under each claim, too")] = False,
     as_json: Json = False,
 ) -> None:
-    """Claims and their verdicts, from stored points; nothing is computed."""
+    """What the papers claim and what became of it, from stored points; nothing is computed."""
     rows = summaries.claims(chapter, [choose("scale", scale, SCALES)] if scale else ["quick", "full"])
     if as_json:
-        return print(json.dumps([{name: row[name] for name in summaries.PRINTED} for row in rows], indent=1))
+        return print(json.dumps(rows, indent=1))
+    for (number, at), group in groupby(rows, key=lambda row: (row["chapter"], row["scale"])):
+        say(f"Chapter {number}, {at} scale")
+        claims_in_words(list(group), tests)
+
+
+def claims_in_words(rows: list[dict], tests: bool) -> None:
+    """Say the claims of one chapter at one scale, and the `tests` under them if asked."""
     for row in rows:
-        say(f"{row['claim']:<5} {row['scale']:<6} {row['said']}")
-        say(f"             {row['statement']}")
+        say(f"  {row['claim']:<5} {row['statement']}")
+        say(f"        {row['verdict']} ({row['summary']})")
+        for test in row["tests"] if tests else []:
+            say(f"        {test['test']:<6} {test['said']}")
+            say(f"               {test['statement']}")
 
 
 # Running ---------------------------------------------------------------------------------------------------
@@ -89,7 +101,10 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="0:5, or a number of seeds")] = None,
     only: Only = None,
     engine: Engine = "local",
-    fresh: Annotated[bool, typer.Option("--fresh", help="compute points that are stored, too")] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="compute all points anew; those of stored experiments with --stored"),
+    ] = False,
     stored: Annotated[
         bool,
         typer.Option("--stored", help="compute what readers get from the store, too"),
@@ -112,7 +127,7 @@ def run(
     given = {"scale": scale, "only": names, "seeds": seeds, "engine": engine, "overrides": overrides}
     notebook.check_parameters(notebook.read(source), given)
     if engine == "local":  # what a cluster has, the cluster knows
-        cfg.check_resources(force, stored=stored or fresh)
+        cfg.check_resources(force, stored=stored)
     say(repr(cfg))
     dear = stored or (force and scale == "full")
     measure(cfg, engine=engine, fresh=fresh, compute_stored=dear, force=force, progress=True)
@@ -263,6 +278,8 @@ def serve(
 
     from beyondloss.site.build import site_path
 
+    if not 0 <= port <= 65535:
+        raise BadInput(f"--port is a number from 0 to 65535, not {port}")
     site = site_path(choose("scale", scale, SCALES))
     if not (site / "index.html").is_file():
         raise BadInput(f"no site at scale {scale} yet: make it with `beyondloss build --scale {scale}`")
@@ -279,14 +296,18 @@ def serve(
 @app.command()
 def lab(
     chapter: Annotated[str | None, typer.Argument(metavar="[CHAPTER]")] = None,
+    options: Annotated[list[str] | None, typer.Argument(metavar="[-- OPTIONS OF JUPYTERLAB]")] = None,
 ) -> None:
-    """Open JupyterLab on the notebooks."""
+    """Open JupyterLab on the notebooks; what stands behind -- is for JupyterLab: lab 3 -- --no-browser --ip 0.0.0.0."""
     import os
 
     from beyondloss import catalogue
     from beyondloss.site.build import checkout
 
     here = checkout() / "notebooks"
+    options = options or []
+    if chapter and chapter.startswith("-"):  # no chapter, options only
+        chapter, options = None, [chapter, *options]
     page = [str(here / f"{catalogue.chapter(chapter).name}.ipynb")] if chapter else []
     os.execv(
         sys.executable,
@@ -296,6 +317,7 @@ def lab(
             "jupyterlab",
             f"--ServerApp.root_dir={here.parent}",
             *page,
+            *options,
         ],
     )
 

@@ -17,9 +17,7 @@ from beyondloss.experiment.experiment import SCALES
 from beyondloss.experiment.paths import journal, root
 
 if TYPE_CHECKING:
-    from beyondloss.experiment import Chapter, Verdict
-
-PRINTED = ("chapter", "claim", "scale", "verdict", "effect", "low", "high", "seeds", "criterion")
+    from beyondloss.experiment import Chapter, Effect, Finding, Verdict
 
 
 def chapters() -> list[dict[str, Any]]:
@@ -30,7 +28,7 @@ def chapters() -> list[dict[str, Any]]:
 
 
 def claims(name: str | None, scales: list[str]) -> list[dict[str, Any]]:
-    """One row a claim and scale, of one chapter or of all; PRINTED says which of it is for JSON."""
+    """One row a paper's claim and scale, of one chapter or of all: its verdict, and the tests under it."""
     from beyondloss import catalogue
 
     def judged() -> list[dict[str, Any]]:
@@ -58,26 +56,53 @@ def _cost(chapter: Chapter, scale: str) -> dict[str, Any]:
 
 
 def _claims(chapter: Chapter, scale: str) -> list[dict[str, Any]]:
-    from beyondloss.experiment import verdicts
+    from beyondloss.experiment import findings
 
-    return [_claim(chapter, verdict) for verdict in verdicts(chapter, scale)]
+    return [_claim(chapter, finding) for finding in findings(chapter, scale)]
 
 
-def _claim(chapter: Chapter, verdict: Verdict) -> dict[str, Any]:
-    from beyondloss.site.generated import sentence
+def _claim(chapter: Chapter, finding: Finding) -> dict[str, Any]:
+    from beyondloss.page.cards import tally
 
-    numbers = {name: getattr(verdict, name) for name in ("effect", "low", "high")}
     return {
         "chapter": chapter.number,
-        "claim": verdict.claim.id,
-        "scale": verdict.scale,
+        "claim": finding.claim.id,
+        "scale": finding.scale,
+        "statement": finding.claim.statement,
+        "verdict": finding.verdict,
+        "summary": tally(finding),
+        "tests": [_test(verdict) for verdict in finding.tests],
+    }
+
+
+def _test(verdict: Verdict) -> dict[str, Any]:
+    from beyondloss.site.generated import sentence
+
+    claim, control = verdict.claim, verdict.claim.precondition
+    return {
+        "test": claim.id,
+        "role": claim.role,
+        "statement": claim.statement,
+        "criterion": claim.criterion,
+        "margin": claim.margin,
         "verdict": verdict.verdict,
-        **{name: x if x is not None and math.isfinite(x) else None for name, x in numbers.items()},
-        "seeds": verdict.seeds,
-        "criterion": verdict.claim.criterion,
-        "statement": verdict.claim.statement,
+        "effect": _numbers(verdict.effect),
+        "p": verdict.p,
+        "p_holm": verdict.adjusted,
+        "survives": verdict.survives,
+        "precondition": control and {"criterion": control.criterion, "effect": _numbers(verdict.control)},
+        "note": verdict.note,
         "said": sentence(verdict),
     }
+
+
+def _numbers(effect: Effect | None) -> dict[str, Any] | None:
+    """An effect as plain JSON, which has no infinity: null for an interval without bounds."""
+    if effect is None:
+        return None
+    numbers = {name: getattr(effect, name) for name in ("value", "low", "high")}
+    finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
+    return {**finite, "unit": effect.unit, "seeds": effect.seeds, "interval": effect.interval}
 
 
 # Keeping ---------------------------------------------------------------------------------------------------

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
+from beyondloss.data.images import digits
 from beyondloss.methods.dataset_distillation.augmentation import Affine
-from beyondloss.methods.dataset_distillation.images import digits, split
 from beyondloss.methods.dataset_distillation.networks import ConvNet
+from beyondloss.methods.dataset_distillation.splits import split
 from beyondloss.methods.dataset_distillation.students import Recipe, accuracy, sgd_step, train_students
+from beyondloss.models import vision
 from run import DEVICE, Row, keep, machine, now, summary, table
 
 RESULTS = Path(__file__).resolve().parents[2] / "data" / "results" / "students.json"
@@ -32,12 +34,7 @@ Step = Callable[[], None]
 
 def plain(weights: tuple[Tensor, ...], member: int) -> nn.Module:
     """One member as torch's own layers, with the same weights."""
-    layers, width = [], NETWORK.channels
-    for _ in range(NETWORK.depth):
-        layers += [nn.Conv2d(width, NETWORK.width, 3, padding=1), nn.GroupNorm(NETWORK.width, NETWORK.width)]
-        layers += [nn.ReLU(), nn.AvgPool2d(2)]
-        width = NETWORK.width
-    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(NETWORK.features_size, NETWORK.classes))
+    network = vision.convnet(NETWORK.classes, NETWORK.channels, NETWORK.size, NETWORK.width, NETWORK.depth)
     with torch.no_grad():
         for own, part in zip(network.parameters(), weights, strict=True):
             own.copy_(part[member])

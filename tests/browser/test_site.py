@@ -171,7 +171,7 @@ def test_a_theorem_leads_to_its_proof_and_its_check(visit, theorem):
         ("cross-entropy", "book/glossary.html#term-cross-entropy"),  # a term
         (
             "paired_interval",
-            "book/api/experiment.html#beyondloss.experiment.claims.paired_interval",
+            "book/api/experiment.html#beyondloss.experiment.effects.paired_interval",
         ),  # a function
     ],
 )
@@ -225,7 +225,7 @@ def test_a_chapter_opens_with_verdict_cost_figure_and_what_can_be_taken_away(cha
         assert {"Notebook", "Data of the figures"} <= set(
             opening.locator(".bl-actions a").all_text_contents()
         )
-        opening.locator("summary").click()
+        opening.locator(".bl-cite summary").click()
         opening.locator(".bl-cite button").click()
         assert seen.page.evaluate("navigator.clipboard.readText()").count("@") >= 2
 

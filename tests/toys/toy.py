@@ -16,6 +16,7 @@ from beyondloss.experiment import (
     Paper,
     checkpoint_folder,
     paired_interval,
+    paper_claims,
 )
 
 
@@ -117,9 +118,14 @@ CHAPTER = Chapter(
     title="Toys",
     paper=Paper("On toys", "A. Maker", "0000.00000", 2025),
     experiments=(TOY, DEAR),
-    claims=(
-        Claim("3.1", "Toys score.", "mean above 1", "toy", lambda t: paired_interval(t.score), margin=1.0),
-        Claim("3.2", "Dear toys score.", "mean above 0", "dear", lambda t: paired_interval(t.score)),
-        Claim("3.3", "Toys add up.", "proof", by="proof"),
+    claims=paper_claims(
+        {"3.1": "Toys are good.", "3.2": "Dear toys are good.", "3.3": "Toys make sense."},
+        (
+            Claim(
+                "3.1a", "Toys score.", "mean above 1", "toy", lambda t: paired_interval(t.score), margin=1.0
+            ),
+            Claim("3.2a", "Dear toys score.", "mean above 0", "dear", lambda t: paired_interval(t.score)),
+            Claim("3.3a", "Toys add up.", "proof", by="proof"),
+        ),
     ),
 )

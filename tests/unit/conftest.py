@@ -1,8 +1,11 @@
 """Small stand-ins, written to disk and loaded by the code that loads the large ones."""
 
+import gzip
 import json
 import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library of the hub is imported: no unit test has a network
@@ -16,24 +19,26 @@ SPECIAL = [
     "<|end_header_id|>",
     "<|eot_id|>",
 ]
+SUMS = [(f"{a}+{b}?", a + b) for a in range(5) for b in range(4)]
 
 
 @pytest.fixture(scope="session")
 def byte_tokenizer(tmp_path_factory):
     """Folder of a tokenizer with a token a byte and LLaDA's special tokens: 262 tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from beyondloss.models import stand_ins
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(SPECIAL)
     folder = tmp_path_factory.mktemp("tokenizer")
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[1], pad_token=SPECIAL[1]
-    ).save_pretrained(folder)
+    stand_ins.byte_tokenizer(SPECIAL).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory):
+    """Folder of a two-layer Llama with a token a byte and a chat template."""
+    from beyondloss.models import stand_ins
+
+    tokenizer = stand_ins.byte_tokenizer()
+    return stand_ins.write(tmp_path_factory.mktemp("llama"), stand_ins.tiny_llama(tokenizer), tokenizer)
 
 
 @pytest.fixture
@@ -57,3 +62,89 @@ def conversation_folder(tmp_path, fresh_dataset_cache):
     ]
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
+
+
+def write_configs(folder, configs):
+    """A data set of several configurations, each with a train and a test split."""
+    listed = ""
+    for config, rows in configs.items():
+        (folder / config).mkdir(parents=True)
+        listed += f"- config_name: {config}\n  data_files:\n"
+        for split in ("train", "test"):
+            (folder / config / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+            listed += f"  - split: {split}\n    path: {config}/{split}.jsonl\n"
+    (folder / "README.md").write_text(f"---\nconfigs:\n{listed}---\n")
+    return folder
+
+
+@pytest.fixture
+def gsm8k_folder(tmp_path, fresh_dataset_cache):
+    """Folder of GSM8K's layout: twenty sums."""
+    rows = [{"question": q, "answer": f"We add.\n#### {total}"} for q, total in SUMS]
+    return write_configs(tmp_path / "gsm8k", {"main": rows})
+
+
+@pytest.fixture
+def math_folder(tmp_path, fresh_dataset_cache):
+    """Folder of MATH's layout: three problems a subject."""
+    from beyondloss.data import problems
+
+    rows = [{"problem": q, "solution": rf"It is $\boxed{{{total}}}$."} for q, total in SUMS[:3]]
+    return write_configs(tmp_path / "math", dict.fromkeys(problems.SUBJECTS, rows))
+
+
+@pytest.fixture
+def fresh_images():
+    """Forget image sets that were loaded under another name for their place, before and after."""
+    from beyondloss.data.images import load_images
+
+    load_images.cache_clear()
+    yield
+    load_images.cache_clear()
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch, fresh_images, fresh_dataset_cache):
+    """A folder in the layout of CIFAR-10 on the hub, with random pictures, the first in grey as a few of ImageNet."""
+    import datasets
+    from PIL import Image
+
+    from beyondloss.data.images import HUB
+
+    datasets.disable_progress_bars()
+    generator = np.random.default_rng(0)
+    names = [f"kind {c}" for c in range(10)]
+    kinds = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    folder = tmp_path / "cifar"
+    folder.mkdir()
+    for part, count in (("train", 80), ("test", 20)):
+        bytes_ = generator.integers(0, 255, (count, 32, 32, 3), dtype=np.uint8)
+        pictures = [Image.fromarray(picture) for picture in bytes_]
+        pictures[0] = pictures[0].convert("L")
+        rows = {"img": pictures, "label": [i % 10 for i in range(count)]}
+        datasets.Dataset.from_dict(rows, features=kinds).to_parquet(folder / f"{part}-00000.parquet")
+    monkeypatch.setitem(HUB, "cifar-10", replace(HUB["cifar-10"], name=str(folder), revision=None))
+
+
+def write_idx(path, array):
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+
+
+@pytest.fixture
+def save_idx():
+    """Writer of a gzipped IDX file of bytes, `save_idx(path, array)`."""
+    return write_idx
+
+
+@pytest.fixture
+def tiny_fashion(tmp_path, monkeypatch, fresh_images):
+    """A folder in the layout of Debian's package, with random pictures of 28 by 28 pixels."""
+    from beyondloss.data.images import HUB
+
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 80), ("t10k", 20)):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", generator.integers(0, 256, (count, 28, 28)))
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(count) % 10)
+    monkeypatch.setitem(HUB, "fashion-mnist", replace(HUB["fashion-mnist"], idx=tmp_path))
+    return tmp_path

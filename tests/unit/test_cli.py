@@ -81,18 +81,24 @@ def test_claims_as_json(told):
     assert told("run", "3", "--scale", "smoke")[0] == 0
     status, out, _ = told("claims", "--json", "--scale", "smoke")
     rows = json.loads(out)
-    keys = ["chapter", "claim", "scale", "verdict", "effect", "low", "high", "seeds", "criterion"]
+    keys = ["chapter", "claim", "scale", "statement", "verdict", "summary", "tests"]
     assert status == 0
     assert [list(row) for row in rows] == [keys] * 3
     assert [row["verdict"] for row in rows] == ["held", "not run at this scale", "held"]
-    assert rows[0]["chapter"] == 3 and rows[0]["low"] > 1
-    assert rows[1]["effect"] is None
+    (test,), (unmeasured,) = rows[0]["tests"], rows[1]["tests"]
+    assert rows[0]["chapter"] == 3 and rows[0]["statement"] == "Toys are good."
+    assert (test["test"], test["verdict"], test["survives"]) == ("3.1a", "held", True)
+    assert test["effect"]["low"] > 1 == test["margin"] and test["effect"]["seeds"] == 6
+    assert 0 < test["p"] == test["p_holm"] < 0.05, "one test alone needs no correction"
+    assert unmeasured["effect"] is None and unmeasured["p"] is None and unmeasured["survives"] is None
 
 
 def test_claims_show_quick_and_full_and_compute_nothing(told):
     status, out, _ = told("claims", "toy")
     assert status == 0
-    assert out.count("3.1 ") == 2 and "not run at this scale" in out
+    assert out.count("3.1 ") == 2 and out.count("not run at this scale") == 4 and "3.1a" not in out
+    assert out.count("Toys make sense.\n        held (1 test: 1 held)") == 2
+    assert told("claims", "toy", "--tests")[1].count("3.1a") == 2
     assert toy.measured() == []
 
 
@@ -330,3 +336,17 @@ def test_lab_opens_the_chapter(told, book, monkeypatch):
     assert told("lab", "3")[0] == 0
     assert started[1:3] == ["-m", "jupyterlab"]
     assert started[-1] == str(book / "notebooks" / "03_toy.ipynb")
+
+
+@pytest.mark.parametrize("chapter", ["3", None])
+def test_lab_passes_options_on(told, book, monkeypatch, chapter):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: started.extend(arguments))
+    assert told("lab", *filter(None, [chapter]), "--", "--no-browser", "--ip", "0.0.0.0")[0] == 0
+    assert started[-3:] == ["--no-browser", "--ip", "0.0.0.0"]
+    assert (str(book / "notebooks" / "03_toy.ipynb") in started) == (chapter is not None)
+
+
+def test_serve_refuses_what_is_no_port(told):
+    status, _, err = told("serve", "--port", "70000")
+    assert status == 2 and "0 to 65535" in err

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from beyondloss.data import HubError, conversations, python_documentation, wikitext
+from beyondloss.data import HubError, python_documentation, wikitext
 from beyondloss.data.hub import load_dataset, load_tokenizer, model_file
 
 
@@ -57,41 +57,18 @@ def wikitext_folder(tmp_path, fresh_dataset_cache):
 
 
 def test_wikitext_from_a_folder(wikitext_folder, byte_tokenizer):
-    data = wikitext(str(wikitext_folder), None, str(byte_tokenizer), None)
+    data = wikitext(str(wikitext_folder), str(byte_tokenizer))
     assert data.decode(data.train) == " = train = \n Été in train . \n"
     assert data.decode(data.held_out) == " = test = \n Été in test . \n"
     assert data.train.dtype == torch.int32 and data.vocabulary == 262
     assert str(wikitext_folder) in data.origin and "CC BY-SA" in data.licence
 
 
-def test_conversations_hide_the_prompt(conversation_folder, byte_tokenizer):
-    encoder = load_tokenizer(str(byte_tokenizer))
-    data = conversations(str(conversation_folder), None, encoder, 48, "none", held_out_share=0.1)
-    assert (len(data.train.tokens), len(data.held_out.tokens)) == (53, 6)  # one prompt of 60 was too long
-    tokens, answer = data.held_out.tokens[0], data.held_out.answer[0]
-    said = "<|startoftext|><|start_header_id|>user<|end_header_id|>\n\n0+0?<|eot_id|>"
-    assert data.decode(tokens[~answer]) == said + "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    assert data.decode(tokens[answer]) == "0." + "<|endoftext|>" * (int(answer.sum()) - 2)
-    assert data.train.tokens.shape[1] == 48 and data.train.answer.any(1).all()
-
-
-def test_conversations_need_messages(wikitext_folder, byte_tokenizer):
-    with pytest.raises(HubError, match="no column 'messages', only text"):
-        conversations(str(wikitext_folder), None, load_tokenizer(str(byte_tokenizer)), 48, "none")
-
-
-def test_conversations_need_an_end_token(conversation_folder, byte_tokenizer):
-    encoder = load_tokenizer(str(byte_tokenizer))
-    encoder.eos_token = None
-    with pytest.raises(HubError, match="no token for the start or for the end"):
-        conversations(str(conversation_folder), None, encoder, 48, "none")
-
-
 def test_a_damaged_file_is_named(wikitext_folder, byte_tokenizer):
     for file in wikitext_folder.glob("*/train*"):
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(HubError, match=f"dataset {wikitext_folder}: .*cannot be loaded"):
-        wikitext(str(wikitext_folder), None, str(byte_tokenizer), None)
+        wikitext(str(wikitext_folder), str(byte_tokenizer))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
 """Chapter 6: theory and scores against independent computations, students against plain torch, methods, claims."""
 
-import gzip
 import math
-import re
-import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from beyondloss.data.idx import read_idx
-from beyondloss.experiment import MissingPoints, NotEnough, paths, table
+from beyondloss.data.images import ImageSet, digits, load_images
+from beyondloss.experiment import MissingPoints, NotEnough, table
 from beyondloss.experiment.engines import Job, _check
 from beyondloss.methods import dataset_distillation as dd
 from beyondloss.methods.dataset_distillation import (
@@ -26,7 +23,6 @@ from beyondloss.methods.dataset_distillation import (
     distillation,
     evaluation,
     exercises,
-    images,
     labels,
     matching,
     networks,
@@ -35,11 +31,13 @@ from beyondloss.methods.dataset_distillation import (
     rates,
     scores,
     settings,
+    splits,
     students,
     tables,
     theory,
     tuning,
 )
+from beyondloss.models import vision
 from beyondloss.trainers import Streams
 
 NETWORK = networks.ConvNet(channels=1, size=8, classes=10, width=4)
@@ -122,12 +120,7 @@ def test_sets_change_places_at_the_turning_weight_and_only_there(first, second):
 
 
 def plain(weights, member: int) -> nn.Sequential:
-    width = NETWORK.width
-    network = nn.Sequential(
-        *[nn.Conv2d(1, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)],
-        *[nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)],
-        *[nn.Flatten(), nn.Linear(NETWORK.features_size, 10)],
-    )
+    network = vision.convnet(10, NETWORK.channels, NETWORK.size, NETWORK.width, NETWORK.depth)
     with torch.no_grad():
         for own, part in zip(network.parameters(), weights, strict=True):
             own.copy_(part[member])
@@ -193,7 +186,6 @@ def test_accuracy_counts_what_is_right():
         (lambda: ranking.RankingPoint(dataset="mnist"), "mnist"),
         (lambda: tuning.TuningPoint(method="random"), "no learning rate"),
         (lambda: labels.LabelsPoint("pixels", "soft", 3), "pixels"),
-        (lambda: images.load("letters"), "letters"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(make, message):
@@ -235,7 +227,7 @@ def test_a_siamese_view_is_the_same_for_both_sides():
 @pytest.fixture(scope="module")
 def task():
     seeds = [100, 101]
-    parts = images.split(images.digits(), seeds, 30)
+    parts = splits.split(digits(), seeds, 30)
     teacher = students.train_teacher(NETWORK, parts.train, parts.labels, seeds, 5, augmentation.Affine())
     setting = distillation.Setting(iterations=3, batch=3, experts=2, checkpoints=3, stride=1, student_steps=2)
     return distillation.Task(parts, NETWORK, teacher, 2, seeds, setting)
@@ -349,53 +341,14 @@ def test_a_rate_comes_from_the_set_itself_or_from_the_nearest_one():
 
 
 @pytest.fixture
-def tiny_cifar(tmp_path, monkeypatch):
-    """A folder in the layout of CIFAR-10 on the hub, with random pictures, the first in grey as a few of ImageNet."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    generator = np.random.default_rng(0)
-    kinds = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)})
-    for part, count in (("train", 80), ("test", 20)):
-        pictures = [
-            Image.fromarray(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(count)
-        ]
-        pictures[0] = pictures[0].convert("L")
-        rows = {"img": pictures, "label": [i % 10 for i in range(count)]}
-        datasets.Dataset.from_dict(rows, features=kinds).to_parquet(tmp_path / f"{part}-00000.parquet")
-    place = replace(images.HUB["cifar-10"], name=str(tmp_path), revision=None)
-    monkeypatch.setitem(images.HUB, "cifar-10", place)
-    images.load.cache_clear()
+def no_bench():
+    """Forget benches of sets that other tests made, and those of this one."""
     evaluation.Bench.of.cache_clear()
     yield
-    images.load.cache_clear()
     evaluation.Bench.of.cache_clear()
 
 
-def write_idx(path, array):
-    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
-
-
-@pytest.fixture
-def tiny_fashion(tmp_path, monkeypatch):
-    """A folder in the layout of Debian's package, with random pictures of 28 by 28 pixels."""
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 80), ("t10k", 20)):
-        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", generator.integers(0, 256, (count, 28, 28)))
-        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(count) % 10)
-    monkeypatch.setitem(images.HUB, "fashion-mnist", replace(images.HUB["fashion-mnist"], idx=tmp_path))
-    images.load.cache_clear()
-    evaluation.Bench.of.cache_clear()
-    yield tmp_path
-    images.load.cache_clear()
-    evaluation.Bench.of.cache_clear()
-
-
-def test_fashion_mnist_is_read_from_idx_files_and_goes_through_the_whole_path(tiny_fashion):
-    found = images.load("fashion-mnist")
-    assert found.train.shape == (80, 1, 28, 28) and found.train.dtype == torch.uint8 and found.mirror
-    assert found.train_labels.tolist() == [i % 10 for i in range(80)] and len(found.test) == 20
+def test_fashion_mnist_goes_through_the_whole_path(tiny_fashion, no_bench):
     settings_ = QUICK | {"dataset": "fashion-mnist", "depth": 3, "validation": 2, "most": 5, "device": "auto"}
     measured = ranking.run_ranking([ranking.RankingPoint(method="DSA", seed=s, **settings_) for s in (0, 1)])
     assert all(0 <= found["soft, augmented"] <= 1 and found["pictures"] == [] for found in measured)
@@ -403,55 +356,14 @@ def test_fashion_mnist_is_read_from_idx_files_and_goes_through_the_whole_path(ti
     assert tuned[0]["image_lr"] == settings.METHODS["decoupled"].grid[1]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"text",
-        bytes([0, 0, 8, 3]),
-        bytes([0, 0, 8, 1, 0, 0, 0, 9, 1]),
-        gzip.compress(b"text")[:-4],
-        gzip.compress(b"text")[:10] + b"damaged",
-    ],
-    ids=["empty", "text", "no shape", "short", "gzip cut off", "gzip damaged"],
-)
-def test_a_damaged_idx_file_is_named(tmp_path, content):
-    (tmp_path / "bad").write_bytes(content)
-    with pytest.raises(ValueError, match="^bad is no IDX file, or not a whole one"):
-        read_idx(tmp_path / "bad")
-    with pytest.raises(ValueError, match="^lost is no IDX file"):
-        read_idx(tmp_path / "lost")
-    (tmp_path / "floats").write_bytes(bytes([0, 0, 13, 1, 0, 0, 0, 4, 0, 0, 0, 0]))
-    with pytest.raises(ValueError, match="holds numbers of type 0x0d"):
-        read_idx(tmp_path / "floats")
-
-
-def test_sets_of_the_hub_are_asked_for_at_the_commit_that_the_manifest_names(monkeypatch):
-    asked = []
-
-    def ask(name, config=None, revision=None):
-        asked.append((f"hub dataset {name}", revision))
-        raise LookupError
-
-    monkeypatch.setattr(images, "load_dataset", ask)
-    for place in images.HUB.values():
-        with pytest.raises(LookupError):
-            images.from_hub(place)
-    manifest = tomllib.loads((paths.root() / "data" / "MANIFEST").read_text())["loaded"]
-    assert set(asked) <= {(entry["origin"], entry.get("revision")) for entry in manifest}
-    assert all(re.fullmatch("[0-9a-f]{40}", revision) for _, revision in asked)
-
-
-def test_a_set_of_the_hub_goes_through_the_whole_full_scale_path(tiny_cifar, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    found = images.load("cifar-10")
-    assert found.train.shape == (80, 3, 32, 32) and found.train.dtype == torch.uint8 and found.classes == 10
+def test_a_set_of_the_hub_goes_through_the_whole_full_scale_path(tiny_cifar, no_bench):
     point = ranking.RankingPoint(
         method="DM", dataset="cifar-10", depth=3, validation=2, most=5, rounds=1, **QUICK
     )
     (metrics,) = ranking.run_ranking([point])
     assert set(claims.CORNERS) <= set(metrics) and metrics["pictures"] == []
-    assert images.split(found, [0], 2, most=3).train.shape == (1, 30, 3, 32, 32)
+    found = load_images("cifar-10")
+    assert splits.split(found, [0], 2, most=3).train.shape == (1, 30, 3, 32, 32)
 
 
 PICTURES, TEN = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10)
@@ -655,7 +567,7 @@ def test_soft_labels_may_name_another_class_than_the_image_has():
 def test_larger_images_without_a_gpu_are_refused_before_any_training(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     pictures = torch.rand(20, 3, 32, 32), torch.arange(20) % 10
-    known = images.ImageSet.of(pictures, pictures)
+    known = ImageSet.of(pictures, pictures)
     with pytest.raises(NotEnough, match="take a GPU, and none is here: pass smaller ones"):
         dd_ranking.evaluate(known.standardised(pictures[0][:10]), TEN, known, seeds=2)
 
@@ -666,24 +578,10 @@ def test_the_whole_training_part_gets_the_steps_of_the_teacher():
     assert (short == benches[0].whole.numpy()).all() and (long > short + 0.1).all()
 
 
-@pytest.mark.parametrize(
-    "train, message",
-    [
-        ((torch.zeros(3, 8, 8), torch.arange(3)), "must be .image, channel, size, size"),
-        ((torch.zeros(3, 1, 8, 9), torch.arange(3)), "size, size., not .3, 1, 8, 9"),
-        ((torch.zeros(3, 1, 8, 8), torch.arange(2)), "3 images have labels .2."),
-        ((torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])), "class 1 of 0 to 2 has no training images"),
-    ],
-)
-def test_a_set_of_one_s_own_that_cannot_be_is_refused(train, message):
-    with pytest.raises(ValueError, match=message):
-        images.ImageSet.of(train)
-
-
 def test_a_set_of_one_s_own_is_made_of_arrays_and_judged():
     generator = np.random.default_rng(0)
     train = generator.integers(0, 256, (60, 1, 8, 8)).astype(np.uint8), np.arange(60) % 3
-    known = images.ImageSet.of(train)
+    known = ImageSet.of(train)
     tiny = replace(PROTOCOL, validation=2)
     report = dd_ranking.evaluate(
         train[0][:6], train[1][:6], known, seeds=2, standardised=False, protocol=tiny
@@ -886,11 +784,6 @@ def test_missing_sets_are_missing_points():
             measure(only)
     with pytest.raises(MissingPoints):
         claims.random_against_best("hard", 10)(ranking_table(MADE))
-
-
-@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
-def test_every_claim_has_a_criterion(claim):
-    assert claim.criterion.endswith(".") and claim.statement.endswith(".")
 
 
 # Tables and self-checks -------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from beyondloss.experiment import (
     NotEnough,
     choose,
     duration,
+    paper_claims,
 )
 from beyondloss.experiment.parameters import fitted, parse_seeds
 
@@ -234,6 +235,6 @@ def test_an_experiment_that_cannot_work_is_refused_when_it_is_defined(changes, s
 
 
 def test_a_claim_on_an_experiment_that_is_not_there_is_refused():
-    claim = Claim("3.1", "s", "c", "nothing", lambda table: None)
+    claim = Claim("3.1a", "s", "c", "nothing", lambda table: None)
     with pytest.raises(BadInput, match="nothing"):
-        Chapter(3, "toy", "Toys", CHAPTER.paper, (TOY, DEAR), (claim,))
+        Chapter(3, "toy", "Toys", CHAPTER.paper, (TOY, DEAR), paper_claims({"3.1": "s"}, [claim]))

@@ -79,6 +79,8 @@ def test_a_stored_experiment_is_measured_only_when_asked_for():
     assert len(quiet(plan, compute_stored=True)) == 2
     assert len(quiet(plan)) == len(measured()) == 2
     quiet(plan, fresh=True)
+    assert len(measured()) == 2
+    quiet(plan, fresh=True, compute_stored=True)
     assert len(measured()) == 4
 
 
@@ -158,7 +160,7 @@ def test_a_comment_keeps_the_points_and_an_edit_measures_them_as_the_code_now_is
 def test_stale_points_of_a_stored_experiment_are_shown_as_such(method, caplog):
     module, write = method
     plan = module.DEAR.plan("smoke")
-    quiet(plan, fresh=True)
+    quiet(plan, compute_stored=True)
     write("return 3 * k")
     with caplog.at_level(logging.WARNING, "beyondloss"):
         frame = quiet(plan)

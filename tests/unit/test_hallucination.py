@@ -438,18 +438,3 @@ def test_self_checks_tell_right_from_wrong(capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("right") and said[1].startswith("not yet") and said[3].startswith("right")
     assert said[2] == "not yet: your function returns nothing"
-
-
-# Labels ------------------------------------------------------------------------------------------------------
-
-LABEL = re.compile(r"\b(?:eq\.|theorem) (ha-[a-z-]+)")
-
-
-def test_equations_that_the_library_names_are_in_the_chapter():
-    cells = json.loads((ROOT / "notebooks/10_hallucination.ipynb").read_text())["cells"]
-    text = "\n".join("".join(cell["source"]) for cell in cells)
-    files = (ROOT / "lib/beyondloss/methods/hallucination").glob("*.py")
-    named = {label for file in files for label in LABEL.findall(file.read_text())}
-    assert len(named) > 8
-    missing = [name for name in sorted(named) if not re.search(rf"\$\$ \({name}\)|:label: {name}\b", text)]
-    assert missing == []

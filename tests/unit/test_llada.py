@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from beyondloss.data import Answered, HubError
 from beyondloss.data.hub import load_tokenizer
 from beyondloss.methods.masked_diffusion import llada, masking
+from beyondloss.methods.masked_diffusion.conversations import conversations
 from beyondloss.methods.masked_diffusion.llada import LladaPoint, load_llada, run_llada
 from beyondloss.models import Ensemble
 from beyondloss.trainers import Streams
+from beyondloss.trainers.fine_tuning import in_slices
 
 # peft asks transformers for a property by its old name
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -101,7 +105,10 @@ def write_twin(folder: Path, config: dict, tokenizer: Path | None = None) -> dic
     shards = {f"model-0000{i}-of-00002.safetensors": names[i - 1 :: 2] for i in (1, 2)}
     for shard, inside in shards.items():
         save_file({name: weights[name] for name in inside}, folder / shard)
-    index = {"weight_map": {name: shard for shard, inside in shards.items() for name in inside}}
+    index = {
+        "metadata": {},
+        "weight_map": {name: shard for shard, inside in shards.items() for name in inside},
+    }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "config.json").write_text(json.dumps(config))
     for code in ("modeling_llada.py", "configuration_llada.py"):
@@ -156,7 +163,7 @@ def plain_forward(weights, config, tokens):
 def test_logits_are_those_of_a_plain_forward(tmp_path, changed):
     config = {**TINY, **changed}
     weights = write_twin(tmp_path / "llada", config)
-    predictor = load_llada(str(tmp_path / "llada"), None)
+    predictor = load_llada(str(tmp_path / "llada"))
     tokens = torch.randint(262, (3, 40), generator=torch.Generator().manual_seed(1))
     logits, expected = predictor(tokens), plain_forward(weights, config, tokens)
     assert expected.std() > 0.5  # otherwise agreement would mean little
@@ -165,11 +172,17 @@ def test_logits_are_those_of_a_plain_forward(tmp_path, changed):
 
 
 def test_every_position_sees_every_other(twin):
-    predictor = load_llada(str(twin), None)
+    predictor = load_llada(str(twin))
     tokens = torch.arange(20)[None]
     changed = tokens.clone()
     changed[0, -1] = 100
     assert (predictor(tokens)[0, 0] - predictor(changed)[0, 0]).abs().max() > 1e-3
+
+
+def renamed(weight):
+    """The name after the one pattern that fits it, as transformers reads `AS_LLAMA`."""
+    (fitting,) = [pattern for pattern in llada.AS_LLAMA if re.match(pattern + r"\.", weight)]
+    return re.sub(fitting, llada.AS_LLAMA[fitting], weight)
 
 
 def test_the_published_configuration_has_the_published_weights():
@@ -180,13 +193,13 @@ def test_the_published_configuration_has_the_published_weights():
         llama = LlamaForCausalLM(llada.as_llama("LLaDA-8B", PUBLISHED))
     ours = {name: tuple(tensor.shape) for name, tensor in llama.state_dict().items()}
     published = shapes(PUBLISHED)
-    assert {llada.renamed(name): shape for name, shape in published.items()} == ours
+    assert {renamed(name): shape for name, shape in published.items()} == ours
     assert len(published) == 291
     assert 2 * sum(p.numel() for p in llama.parameters()) == 16_031_162_368
 
 
 def test_half_precision_is_kept(twin):
-    predictor = load_llada(str(twin), None, dtype=torch.bfloat16)
+    predictor = load_llada(str(twin), dtype=torch.bfloat16)
     assert {p.dtype for p in predictor.parameters()} == {torch.bfloat16}
     assert predictor.llama.model.rotary_emb.inv_freq.dtype == torch.float32
     assert predictor(torch.zeros(1, 4, dtype=torch.long)).isfinite().all()
@@ -200,7 +213,7 @@ def test_one_file_without_an_index_is_enough(twin):
     expected = plain_forward(whole, TINY, torch.zeros(1, 4, dtype=torch.long))
     save_file(whole, twin / "model.safetensors")
     (twin / "model.safetensors.index.json").unlink()
-    torch.testing.assert_close(load_llada(str(twin), None)(torch.zeros(1, 4, dtype=torch.long)), expected)
+    torch.testing.assert_close(load_llada(str(twin))(torch.zeros(1, 4, dtype=torch.long)), expected)
 
 
 def edit_shard(twin, change):
@@ -237,15 +250,15 @@ FAULTS = {
         lambda twin: edit_shard(
             twin, lambda w: without(w, FIRST) | {FIRST.replace("attn", "other"): w[FIRST]}
         ),
-        r"model.layers.0.other_norm.weight \(32,\) in model-00001-of-00002.safetensors has no place",
+        "model.transformer.blocks.0.other_norm.weight has no place in the network",
     ),
     "missing weight": (
         lambda twin: edit_shard(twin, lambda w: without(w, FIRST)),
-        "lacks 1 weights of a LLaDA, among them model.layers.0.input_layernorm.weight",
+        "lacks 1 weights of the network, among them model.layers.0.input_layernorm.weight",
     ),
     "wrong shape": (
         lambda twin: edit_shard(twin, lambda w: w | {FIRST: torch.ones(33)}),
-        r"input_layernorm.weight \(33,\) in .* has no place",
+        r"input_layernorm.weight has shape \(33,\), the network \(32,\)",
     ),
 }
 
@@ -255,7 +268,7 @@ def test_a_faulty_checkpoint_is_refused_by_name(twin, fault):
     damage, said = FAULTS[fault]
     damage(twin)
     with pytest.raises(HubError, match=said) as caught:
-        load_llada(str(twin), None)
+        load_llada(str(twin))
     assert str(twin) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -301,7 +314,7 @@ def test_the_loss_is_lladas(monkeypatch):
 
     gradient = torch.autograd.grad(value.sum(), network.scale)
     for at_once in (1, 100):  # slices save memory and change nothing
-        monkeypatch.setattr(llada, "AT_ONCE", at_once)
+        monkeypatch.setattr(llada, "in_slices", partial(in_slices, at_once=at_once))
         again = llada.llada_objective(data, law, 9, batch)(Ensemble([network]), Streams([5]))
         torch.testing.assert_close(again, value)
         torch.testing.assert_close(torch.autograd.grad(again.sum(), network.scale), gradient)
@@ -326,7 +339,7 @@ def test_fine_tuning_lowers_the_held_out_bound(point):
 
 
 def test_only_thin_matrices_are_trained(point):
-    predictor = llada.with_lora(load_llada(point.model, None), 4)
+    predictor = llada.low_rank(load_llada(point.model), 4)
     trained = {name: p.numel() for name, p in predictor.named_parameters() if p.requires_grad}
     assert len(trained) == 2 * 2 * 7 and all(
         "lora" in name for name in trained
@@ -359,3 +372,26 @@ def test_the_tokenizer_of_such_a_repository_needs_no_code(twin):
 def test_impossible_points(wrong, said):
     with pytest.raises(ValueError, match=said):
         LladaPoint(**wrong)
+
+
+def test_conversations_hide_the_prompt(conversation_folder, byte_tokenizer):
+    tokenizer = load_tokenizer(str(byte_tokenizer))
+    data = conversations(str(conversation_folder), tokenizer, 48, "none", held_out_share=0.1)
+    assert (len(data.train.tokens), len(data.held_out.tokens)) == (53, 6)  # one prompt of 60 was too long
+    tokens, answer = data.held_out.tokens[0], data.held_out.answer[0]
+    said = "<|startoftext|><|start_header_id|>user<|end_header_id|>\n\n0+0?<|eot_id|>"
+    assert data.decode(tokens[~answer]) == said + "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    assert data.decode(tokens[answer]) == "0." + "<|endoftext|>" * (int(answer.sum()) - 2)
+    assert data.train.tokens.shape[1] == 48 and data.train.answer.any(1).all()
+
+
+def test_conversations_need_messages(gsm8k_folder, byte_tokenizer):
+    with pytest.raises(HubError, match="no column 'messages', only question, answer"):
+        conversations(str(gsm8k_folder), load_tokenizer(str(byte_tokenizer)), 48, "none")
+
+
+def test_conversations_need_an_end_token(conversation_folder, byte_tokenizer):
+    tokenizer = load_tokenizer(str(byte_tokenizer))
+    tokenizer.eos_token = None
+    with pytest.raises(HubError, match="no token for the start or for the end"):
+        conversations(str(conversation_folder), tokenizer, 48, "none")

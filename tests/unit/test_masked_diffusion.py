@@ -325,11 +325,6 @@ def test_a_broken_identity_is_not_a_held_claim():
     assert claims.decomposition(pd.DataFrame(rows)).value < 0
 
 
-@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
-def test_every_claim_has_a_criterion_and_says_so_without_points(claim):
-    assert claim.criterion.endswith(".") and claim.statement.endswith(".")
-
-
 # Tables and self-checks ---------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Sharpness-aware minimisation around any optimizer, and Muon beside AdamW."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -283,3 +284,74 @@ def test_members_that_are_not_the_weights_of_the_base_are_refused(wrong):
     }[wrong]
     with pytest.raises(ValueError, match="members must be"):
         SAM(torch.optim.SGD(network.parameters(), lr=0.1), rho=0.1, members=members)
+
+
+def sam_of(network: torch.nn.Module) -> SAM:
+    return SAM(torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9), rho=0.05)
+
+
+def one_step(optimizer: torch.optim.Optimizer, network: torch.nn.Module) -> None:
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (network(torch.ones(1, 2)) ** 2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def test_sam_is_driven_by_schedules_of_torch():
+    network = torch.nn.Linear(2, 2)
+    optimizer = sam_of(network)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
+    one_step(optimizer, network)
+    schedule.step()
+    assert optimizer.parts[0].param_groups[0]["lr"] == schedule.get_last_lr()[0] != 0.1
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "saved"])
+def test_a_copy_of_sam_with_its_network_goes_on_as_the_original(way, tmp_path):
+    network = torch.nn.Linear(2, 2)
+    optimizer = sam_of(network)
+    one_step(optimizer, network)
+    if way == "deepcopy":
+        twin, its_optimizer = copy.deepcopy((network, optimizer))
+    else:
+        torch.save((network, optimizer), tmp_path / "both.pt")
+        twin, its_optimizer = torch.load(tmp_path / "both.pt", weights_only=False)
+    one_step(optimizer, network)
+    one_step(its_optimizer, twin)
+    assert torch.equal(network.weight, twin.weight) and its_optimizer.state
+
+
+def test_hooks_of_a_step_run_once():
+    network = torch.nn.Linear(2, 2)
+    Joined(torch.optim.SGD(network.parameters(), lr=0.1))  # torch patches the step of each class that is made
+    optimizer, told = sam_of(network), []
+    optimizer.register_step_pre_hook(lambda *_: told.append("before"))
+    optimizer.register_step_post_hook(lambda *_: told.append("after"))
+    one_step(optimizer, network)
+    assert told == ["before", "after"]
+
+
+def test_a_group_added_to_sam_climbs_too():
+    network = torch.nn.Linear(2, 2)
+    optimizer = SAM(torch.optim.SGD([network.weight], lr=0.1), rho=0.05)
+    optimizer.add_param_group({"params": [network.bias], "lr": 0.01})
+    assert [id(p) for p in optimizer.members[0]] == [id(network.weight), id(network.bias)]
+    with pytest.raises(ValueError, match="several optimizers"):
+        parts = (torch.optim.SGD([weight], lr=0.1) for weight in network.parameters())
+        Joined(*parts).add_param_group({"params": []})
+
+
+def test_a_head_tied_to_the_embedding_is_no_block_matrix():
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            block = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+            self.embedding, self.head = torch.nn.Embedding(7, 4), torch.nn.Linear(4, 7, bias=False)
+            self.head.weight = self.embedding.weight
+            self.blocks = torch.nn.ModuleList([block, torch.nn.Sequential(self.head)])
+
+    network = Tied()
+    assert [id(m) for m in block_matrices(network)] == [id(network.blocks[0][0].weight)]

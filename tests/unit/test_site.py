@@ -126,7 +126,7 @@ def test_a_chapter_opens_with_what_a_reader_wants_to_know(nb, checkout):
     text = chapters.insert(nb.cells[0].source, block)
     title, claim, opening = text.split("\n\n", 2)
     assert title == "# Toys" and "Toys score" in claim and opening.endswith("```\n\nMore.\n\nAnd more.")
-    for wanted in ("bl-chip", "at quick scale", "arXiv:", "figure-3-2.png", "figures.zip", "Cite"):
+    for wanted in ("Nothing was run", "at quick scale", "arXiv:", "figure-3-2.png", "figures.zip", "Cite"):
         assert wanted in opening
     assert "mybinder" not in opening
 
@@ -155,7 +155,8 @@ def test_every_chapter_has_a_headline():
     """`headlines_table` refuses a claim that the chapter does not make."""
     from beyondloss.site import generated
 
-    assert generated.headlines_table("").count("bl-chip") == 2 * len(catalogue.chapters())
+    rows = [line for line in generated.headlines_table("").splitlines() if "bl-chip" in line]
+    assert len(rows) == len(catalogue.chapters())
 
 
 def test_colab_s_copy_installs_the_book_first(tmp_path):

@@ -385,7 +385,10 @@ def test_every_step_has_its_learning_rate():
     ("change", "message"),
     [
         ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, muon, got 'adam'"),
-        ({"schedule": "step"}, "schedule must be one of constant, cosine, linear, got 'step'"),
+        (
+            {"schedule": "step"},
+            "schedule must be one of constant, cosine, cosine to zero, linear, got 'step'",
+        ),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16, got 'float16'"),
         ({"steps": 0}, "steps must be positive, got 0"),
         ({"accumulate": 0}, "accumulate must be positive, got 0"),

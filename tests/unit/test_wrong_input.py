@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+from beyondloss.data.images import ImageSet
 from beyondloss.experiment import BadInput, paths, sweep
+from beyondloss.experiment.engines import answering
 from beyondloss.experiment.parameters import parse_seeds
 from beyondloss.experiment.resources import memory_limits
 from beyondloss.methods import hallucination as ha
@@ -107,6 +110,17 @@ def test_folders_without_pictures_and_hidden_names_are_no_classes(tmp_path):
     assert labels.tolist() == list(range(12)) == images[:, 0, 0, 0].tolist()
 
 
+def test_a_picture_with_a_palette_is_read_as_its_colours(tmp_path):
+    colours = np.array([[[200, 10, 10], [10, 200, 10]], [[10, 10, 200], [90, 90, 90]]], dtype=np.uint8)
+    for label in range(2):
+        (tmp_path / str(label)).mkdir()
+        Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE).save(
+            tmp_path / str(label) / "a.png"
+        )
+    images, _ = dd_ranking.load_distilled(tmp_path)
+    np.testing.assert_array_equal(images[0].permute(1, 2, 0).numpy(), colours)
+
+
 def test_what_yaml_makes_of_an_unquoted_range_is_not_taken_for_a_number_of_seeds():
     with pytest.raises(BadInput, match="write seeds '0:63' if so many are meant"):
         parse_seeds(63)
@@ -155,3 +169,61 @@ def test_the_memory_limit_of_a_group_of_version_1_counts(tmp_path):
 
 def test_without_control_groups_there_is_no_limit(tmp_path):
     assert memory_limits(tmp_path / "none", tmp_path) == []
+
+
+# Images that no network can be trained on ------------------------------------------------------------------
+
+PICTURES = np.random.default_rng(0).normal(size=(6, 2, 3, 3)).astype(np.float32)
+CLASSES = np.array([0, 1, 2, 0, 1, 2])
+
+
+def flat(channel: int) -> np.ndarray:
+    """The pictures with one value everywhere in a channel."""
+    return np.where(np.arange(2)[:, None, None] == channel, np.float32(3), PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [
+        ((flat(1), CLASSES), None, "channel 1 has one value"),
+        ((PICTURES, CLASSES.astype(float)), None, "labels must be integers"),
+        ((PICTURES, CLASSES), (PICTURES, CLASSES + 1), "labels from 1 to 3 name classes beyond the 3"),
+        ((PICTURES, CLASSES), (PICTURES, CLASSES - 1), "labels from -1 to 1"),
+        ((PICTURES, CLASSES), (PICTURES[:, :1], CLASSES), "test images are"),
+        ((np.where(PICTURES > 1, np.nan, PICTURES), CLASSES), None, "not finite"),
+    ],
+)
+def test_a_set_that_no_network_can_be_trained_on_is_refused(train, test, told):
+    with pytest.raises(ValueError, match=told):
+        ImageSet.of(train, test)
+
+
+def test_pixels_of_sixteen_bits_are_read_as_numbers():
+    bits = np.arange(6 * 9, dtype=np.uint16).reshape(6, 1, 3, 3) * 1000
+    made = ImageSet.of((bits, CLASSES))
+    assert float(made.train.max()) == 53_000 and bool(made.standardised(made.train).isfinite().all())
+
+
+@pytest.mark.parametrize("by", [([0.5], [0.0]), ([float("nan")], [1.0]), ([0.5, 0.5], [1.0, 1.0])])
+def test_a_deviation_that_cannot_be_undone_is_refused(by):
+    known = ImageSet.of((np.abs(PICTURES[:, :1]), CLASSES))
+    images = torch.from_numpy(PICTURES[:3, :1])
+    with pytest.raises(ValueError, match="a positive deviation for each of the 1 channels"):
+        dd_ranking.as_images(images, known, by)
+
+
+# Clusters that are not there -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("127.0.0.1:9", "no Ray cluster answers"), ("nonsense", "takes host:port"), ("a:b", "takes host:port")],
+)
+def test_a_cluster_that_does_not_answer_is_named_at_once(address, told):
+    with pytest.raises(BadInput, match=told):
+        answering(address)
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local", "ray://head:10001"])
+def test_what_ray_finds_by_itself_is_left_to_it(address):
+    answering(address)

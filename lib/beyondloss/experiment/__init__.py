@@ -1,8 +1,17 @@
 """Presets, sweeps, the results store and claims: the one pipe of every experiment of the book."""
 
 from beyondloss.experiment.chapter import Chapter, Config, Paper
-from beyondloss.experiment.claims import Claim, Effect, Verdict, judge, paired_interval, verdicts
+from beyondloss.experiment.claims import (
+    Claim,
+    Finding,
+    PaperClaim,
+    Precondition,
+    Verdict,
+    judge,
+    paper_claims,
+)
 from beyondloss.experiment.digest import code_digest, config_digest
+from beyondloss.experiment.effects import Effect, paired_interval
 from beyondloss.experiment.engines import checkpoint_file, checkpoint_folder
 from beyondloss.experiment.errors import (
     BadInput,
@@ -14,6 +23,7 @@ from beyondloss.experiment.errors import (
     choose,
 )
 from beyondloss.experiment.experiment import SCALES, Experiment, Plan, duration
+from beyondloss.experiment.judging import findings, verdicts
 from beyondloss.experiment.parameters import Axis
 from beyondloss.experiment.paths import journal, published, root
 from beyondloss.experiment.resources import Cost
@@ -33,10 +43,13 @@ __all__ = [
     "Effect",
     "Experiment",
     "Failed",
+    "Finding",
     "MissingPoints",
     "NotEnough",
     "Paper",
+    "PaperClaim",
     "Plan",
+    "Precondition",
     "Record",
     "Store",
     "SweepFailed",
@@ -48,9 +61,11 @@ __all__ = [
     "code_digest",
     "config_digest",
     "duration",
+    "findings",
     "journal",
     "judge",
     "paired_interval",
+    "paper_claims",
     "published",
     "root",
     "sweep",

@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from beyondloss.experiment.errors import choose
+from beyondloss.experiment.claims import Claim, PaperClaim
+from beyondloss.experiment.errors import BadInput, choose
 from beyondloss.experiment.experiment import SCALES, Experiment, Plan, duration
 from beyondloss.experiment.resources import Cost
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from beyondloss.experiment.claims import Claim
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Paper:
 
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """One paper: its experiments and its claims.
+    """One paper: its experiments, and what it claims, with the tests under each claim.
 
     boards: experiment -> table of its points, to title -> leaderboard, for a chapter that ranks something.
     """
@@ -38,13 +37,22 @@ class Chapter:
     title: str
     paper: Paper
     experiments: tuple[Experiment, ...]
-    claims: "tuple[Claim, ...]" = ()
+    claims: tuple[PaperClaim, ...] = ()
     boards: "Callable[[Mapping[str, pd.DataFrame]], Mapping[str, pd.DataFrame]] | None" = None
 
     def __post_init__(self):
-        for claim in self.claims:
-            if claim.experiment:
-                self.experiment(claim.experiment)
+        for test in self.tests:
+            wanted = [test.experiment, test.precondition.experiment if test.precondition else ""]
+            for experiment in filter(None, wanted):
+                self.experiment(experiment)
+        for ids in ([claim.id for claim in self.claims], [test.id for test in self.tests]):
+            if twice := sorted({name for name in ids if ids.count(name) > 1}):
+                raise BadInput(f"{self.name} has two claims {twice[0]}")
+
+    @property
+    def tests(self) -> tuple[Claim, ...]:
+        """The tests under all the claims, in order."""
+        return tuple(test for claim in self.claims for test in claim.tests)
 
     @property
     def name(self) -> str:

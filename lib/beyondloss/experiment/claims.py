@@ -1,51 +1,63 @@
-"""Claims, their criteria, and the verdict of a table of points."""
+"""What a paper claims, the tests of it, their criteria, and the verdicts that tables of points give them."""
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Literal
 
-from beyondloss.experiment.chapter import Chapter
-from beyondloss.experiment.errors import BadInput, MissingPoints
-from beyondloss.experiment.sweep import table
+from beyondloss.experiment.effects import Effect
+from beyondloss.experiment.errors import BadInput, MissingPoints, choose
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HELD, DIRECTION, NOT_HELD, NOT_RUN = "held", "held in direction only", "did not hold", "not run at this scale"
+    Measure = Callable[[pd.DataFrame], Effect]
+    Tables = Mapping[str, pd.DataFrame]
+
+HELD, DIRECTION, NOT_HELD = "held", "held in direction only", "did not hold"
+ABSENT, NOT_RUN = "precondition absent", "not run at this scale"
+IN_PART = "held in part"  # of a paper's claim, never of one test
+ORDER = (HELD, IN_PART, DIRECTION, NOT_HELD, ABSENT, NOT_RUN)
+JUDGED = (HELD, DIRECTION, NOT_HELD)
 
 
 @dataclass(frozen=True)
-class Effect:
-    """An effect that is positive where the claim is right, with its 95% interval."""
+class Precondition:
+    """A positive control: what must be there before a test can say anything, with a criterion of its own.
 
-    value: float | int
-    low: float | int
-    high: float | int
-    seeds: int
-    unit: str = ""
+    measure: table -> Effect; the control is there where the interval lies above `margin`.
+    experiment: whose table is measured; the test's own where empty.
+    """
 
-    def __format__(self, spec: str) -> str:
-        """Value and interval, each number as `spec` says: f"{effect:+.3f}" is "+0.012 [-0.003, +0.027]"."""
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+    statement: str
+    criterion: str
+    measure: "Measure"
+    margin: float | int = 0.0
+    experiment: str = ""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a paper in our words, with a criterion written down before the run.
+    """A test of a paper's claim, in our words, with a criterion written down before the run.
 
     measure: table of `experiment` -> Effect; raises MissingPoints where the table has too few points.
-    margin: the interval must lie above it for the claim to hold.
-    by: "proof" for a claim that the chapter proves; it needs neither experiment nor measure.
+    margin: the interval must lie above it for the test to hold.
+    by: "proof" for what the chapter proves; it needs neither experiment nor measure.
+    precondition: where it fails, the test says nothing: its verdict is *precondition absent*.
+    role: whether it "decides" the paper's claim, "supports" the reading of it (a control, an oracle, a mechanism), or
+        is "ours": asked by the book and not by the paper. Only the first kind enters the verdict of the paper's claim.
     """
 
     id: str
     statement: str
     criterion: str
     experiment: str = ""
-    measure: "Callable[[pd.DataFrame], Effect] | None" = None
+    measure: "Measure | None" = None
     margin: float | int = 0.0
     by: Literal["experiment", "proof"] = "experiment"
+    precondition: Precondition | None = None
+    role: Literal["decides", "supports", "ours"] = "decides"
 
     def __post_init__(self):
         if self.by == "experiment" and not (self.experiment and self.measure):
@@ -54,30 +66,65 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim at one scale. `effect`, `low` and `high` are None where nothing was measured."""
+    """What became of a test at one scale.
+
+    effect, control: of the test and of its precondition; None where nothing was measured.
+    adjusted: its p value after Holm's correction over the tests of the chapter that were judged at this scale; None
+        for a test that was not judged by an effect.
+    """
 
     claim: Claim
     scale: str
     verdict: str
-    effect: float | int | None = None
-    low: float | int | None = None
-    high: float | int | None = None
-    seeds: int = 0
+    effect: Effect | None = None
+    control: Effect | None = None
     note: str = ""
+    adjusted: float | None = None
+
+    @property
+    def p(self) -> float | None:
+        """p value of the criterion, uncorrected; None for a test that was not judged by an effect."""
+        judged = self.verdict in JUDGED and self.effect is not None
+        return self.effect.p_value(self.claim.margin) if judged else None
+
+    @property
+    def survives(self) -> bool | None:
+        """Whether the criterion is met after the correction as well; None where there was nothing to correct."""
+        return None if self.adjusted is None else self.adjusted < 0.05
 
 
-def judge(claim: Claim, table: "pd.DataFrame | None", scale: str) -> Verdict:
-    """Verdict of `claim` from the table of its experiment at `scale`."""
+def judge(claim: Claim, tables: "Tables", scale: str) -> Verdict:
+    """Verdict of one test from the tables of its chapter's experiments at `scale`, by name; not yet corrected."""
     if claim.measure is None:
         return Verdict(claim, scale, HELD, note="proved in the chapter")
+    control, effect, missing = None, None, None
     try:
-        if table is None or table.empty:
-            raise MissingPoints
-        effect = claim.measure(table)
+        control = _control(claim, tables)
+        effect = claim.measure(_points(claim.experiment, tables))
     except MissingPoints as error:
-        return Verdict(claim, scale, NOT_RUN, note=str(error))
-    held = HELD if effect.low > claim.margin else DIRECTION if effect.value > 0 else NOT_HELD
-    return Verdict(claim, scale, held, effect.value, effect.low, effect.high, effect.seeds, _note(table))
+        missing = error
+    if control is not None and not control.low > claim.precondition.margin:
+        word = ABSENT
+    elif missing is not None:
+        return Verdict(claim, scale, NOT_RUN, control=control, note=str(missing))
+    elif effect.low > claim.margin:
+        word = HELD
+    else:
+        word = DIRECTION if effect.value > 0 else NOT_HELD
+    return Verdict(claim, scale, word, effect, control, _note(tables[claim.experiment]))
+
+
+def _control(claim: Claim, tables: "Tables") -> Effect | None:
+    if claim.precondition is None:
+        return None
+    return claim.precondition.measure(_points(claim.precondition.experiment or claim.experiment, tables))
+
+
+def _points(experiment: str, tables: "Tables") -> "pd.DataFrame":
+    table = tables.get(experiment)
+    if table is None or table.empty:
+        raise MissingPoints
+    return table
 
 
 def _note(table: "pd.DataFrame") -> str:
@@ -93,26 +140,115 @@ def _note(table: "pd.DataFrame") -> str:
     return "; ".join(notes)
 
 
-def paired_interval(differences: Iterable[float], confidence: float = 0.95, unit: str = "") -> Effect:
-    """Mean of paired differences, one a seed, with Student's t interval.
+# Many tests ------------------------------------------------------------------------------------------------
 
-    The interval of a single difference is unbounded. A difference that is not a number (a diverged point) is not left
-    out: it makes the effect not a number, and the claim does not hold.
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number by Holm's step-down procedure, in the order given.
+
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none becomes less than one before it.
     """
-    import numpy as np
-    from scipy.special import stdtrit
-
-    d = np.asarray(list(differences), dtype=float)
-    if not d.size:
-        raise MissingPoints("no pair of points to compare")
-    if d.size == 1:
-        return Effect(float(d[0]), -math.inf, math.inf, 1, unit)
-    half = stdtrit(d.size - 1, (1 + confidence) / 2) * d.std(ddof=1) / math.sqrt(d.size)
-    return Effect(float(d.mean()), float(d.mean() - half), float(d.mean() + half), d.size, unit)
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    by_size = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for rank, i in enumerate(by_size):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
 
 
-def verdicts(chapter: Chapter, scale: str) -> list[Verdict]:
-    """Verdicts of a chapter's claims from the stored points; nothing is computed."""
-    config = chapter.preset(scale)
-    tables = {name: table(plan) for name, plan in config.plans.items()}
-    return [judge(claim, tables.get(claim.experiment), scale) for claim in chapter.claims]
+def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of a chapter at one scale, each with its adjusted p value; the verdicts stay as they are."""
+    family = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
+    found = list(verdicts)
+    for i, adjusted in zip(family, holm([verdicts[i].p for i in family]), strict=True):
+        found[i] = replace(found[i], adjusted=adjusted)
+    return found
+
+
+# A paper's claim -------------------------------------------------------------------------------------------
+
+
+def by_deciding_tests(deciding: Sequence[Verdict]) -> str:
+    """A claim *held* if all its deciding tests held, and *held in part* if some did. Where none held, it *held in
+    direction only* if every test that could be judged had the right sign, and otherwise *did not hold*. Where no test
+    could be judged, its verdict says why: *precondition absent* or *not run at this scale*. A proof beside
+    experiments of which none was run decides nothing.
+    """  # noqa: D205 readers see this text
+    experiments = [v for v in deciding if v.claim.by == "experiment"]
+    judged = {v.verdict for v in experiments or deciding} & set(JUDGED)
+    if not judged:
+        return ABSENT if any(v.verdict == ABSENT for v in experiments) else NOT_RUN
+    if all(v.verdict == HELD for v in deciding):
+        return HELD
+    if any(v.verdict == HELD for v in deciding):
+        return IN_PART
+    return DIRECTION if judged == {DIRECTION} else NOT_HELD
+
+
+@dataclass(frozen=True)
+class PaperClaim:
+    """One of the three to five things that a paper claims, in our words, with the tests of it.
+
+    rule: verdicts of the deciding tests -> verdict of the claim; its docstring says it in words for readers.
+    """
+
+    id: str
+    statement: str
+    tests: tuple[Claim, ...]
+    rule: Callable[[Sequence[Verdict]], str] = by_deciding_tests
+
+    def __post_init__(self):
+        if not any(test.role == "decides" for test in self.tests):
+            raise BadInput(f"claim {self.id} has no test that decides it")
+        for test in self.tests:
+            if test.id.rstrip(ascii_lowercase) != self.id:
+                raise BadInput(f"test {test.id} does not belong under claim {self.id}: call it {self.id}a")
+
+
+def paper_claims(statements: Mapping[str, str], tests: Sequence[Claim]) -> tuple[PaperClaim, ...]:
+    """Claims of a paper, number -> sentence, each with the tests that bear its number and a letter: 3.2a under 3.2.
+
+    Raises BadInput for a test without a claim, or a claim without a test that decides it.
+    """
+    for test in tests:
+        choose(f"claim above test {test.id}:", test.id.rstrip(ascii_lowercase), statements)
+    return tuple(
+        PaperClaim(number, said, tuple(test for test in tests if test.id.rstrip(ascii_lowercase) == number))
+        for number, said in statements.items()
+    )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a paper's claim at one scale, and of the tests under it."""
+
+    claim: PaperClaim
+    scale: str
+    tests: tuple[Verdict, ...]
+
+    @property
+    def deciding(self) -> list[Verdict]:
+        """The verdicts that the claim's own verdict follows from."""
+        return [verdict for verdict in self.tests if verdict.claim.role == "decides"]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict by the claim's rule."""
+        return self.claim.rule(self.deciding)
+
+    @property
+    def ran(self) -> bool:
+        """Whether anything was measured for it; a proof alone is none."""
+        return any(verdict.effect is not None for verdict in self.tests)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Verdict -> number of tests under the claim, all roles, in the order of `ORDER`."""
+        counted = Counter(verdict.verdict for verdict in self.tests)
+        return {word: counted[word] for word in ORDER if counted[word]}
+
+
+def findings(claims: Sequence[PaperClaim], tables: "Tables", scale: str) -> list[Finding]:
+    """Every claim of a chapter with its tests, judged from the tables of its experiments and corrected together."""
+    verdicts = iter(corrected([judge(test, tables, scale) for claim in claims for test in claim.tests]))
+    return [Finding(claim, scale, tuple(next(verdicts) for _ in claim.tests)) for claim in claims]

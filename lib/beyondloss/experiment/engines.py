@@ -9,6 +9,7 @@ import os
 import pickle
 import platform
 import signal
+import socket
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ from beyondloss.experiment.errors import BadInput, NotEnough
 from beyondloss.experiment.resources import cores
 from beyondloss.experiment.store import plain
 
+CONNECT = 10  # seconds in which a cluster must answer
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -227,6 +229,23 @@ def _no_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+def answering(address: str) -> None:
+    """Raise BadInput where RAY_ADDRESS names a cluster that does not answer; Ray would wait for minutes in silence."""
+    if address in ("", "auto", "local") or "://" in address:
+        return
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isdigit()):
+        raise BadInput(
+            f"RAY_ADDRESS={address!r} is no address: it takes host:port, auto, local or ray://host:port"
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except (OSError, OverflowError) as error:
+        raise BadInput(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}): start one there, or unset RAY_ADDRESS"
+        ) from error
+
+
 class OnRay(Inline):
     """Measures on a Ray cluster: the one at RAY_ADDRESS, or one started here. Ray retries jobs of a lost node."""
 
@@ -236,7 +255,13 @@ class OnRay(Inline):
         except ImportError:
             raise BadInput("engine 'ray' is not installed: pip install -e '.[cluster]'") from None
         if not ray.is_initialized():
-            ray.init(log_to_driver=False, include_dashboard=False)
+            answering(os.environ.get("RAY_ADDRESS", ""))
+            try:
+                ray.init(log_to_driver=False, include_dashboard=False)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise BadInput(
+                    f"no Ray cluster could be reached or started: {str(error).splitlines()[0]}"
+                ) from error
         there = ray.cluster_resources()
         if there.get("GPU", 0) < gpus:
             raise NotEnough(f"a group needs {gpus} GPUs, the Ray cluster has {there.get('GPU', 0):.0f}")

@@ -1,12 +1,7 @@
 """What the reader is told when something cannot go on: one line that names it and the way out."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import Any
-
-
-class BadInput(ValueError):
-    """The request cannot be met as it stands; nothing was started. The command line exits with 2."""
+from beyondloss.choices import BadInput as BadInput
+from beyondloss.choices import choose as choose
 
 
 class DamagedFile(BadInput):
@@ -34,13 +29,3 @@ class SweepFailed(Failed):
     def __init__(self, message: str, failures: dict | None = None):
         super().__init__(message)
         self.failures = failures or {}
-
-
-def choose(kind: str, name: Any, valid: Iterable) -> Any:
-    """Return `name` if it is one of `valid`; otherwise raise BadInput with the nearest match."""
-    valid = list(valid)
-    if name in valid:
-        return name
-    near = get_close_matches(str(name), map(str, valid), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise BadInput(f"unknown {kind} {name!r}{hint} Valid: {', '.join(map(str, valid))}.")

@@ -44,7 +44,7 @@ def sweep(
 
     Missing and stale points are measured and stored one by one, unless the plan is stored at its scale (or needs a GPU
     that is not here): then missing points are left out and stale ones shown as such; `compute_stored` measures both.
-    fresh: measure every point once, whatever the store has.
+    fresh: measure every point once, whatever the store has; of a stored plan only with `compute_stored`.
     workers: processes (default: one a core); with one the points are measured in this process.
     force: go on with less memory, disk or GPUs than predicted.
     progress: show it; None does so outside notebooks.
@@ -59,7 +59,7 @@ def sweep(
     store = store or Store.of(plan)
     work = _Sweep(plan, store, fresh)
     if plan.compute and (missing := work.missing()):
-        if fresh or compute_stored or engine == "ray" or not (plan.stored or plan.out_of_reach):
+        if compute_stored or engine == "ray" or not (plan.stored or plan.out_of_reach):
             if engine == "local" and not force:
                 plan.cost.check(f"{plan.experiment.name} at scale {plan.scale!r}")
             with terminable(), ticking(len(missing), plan.experiment.name, progress) as tick:
@@ -118,8 +118,9 @@ class _Sweep:
         """Measure what is missing, until this process or another has stored it or failed."""
         self._log(f"{len(self.missing())} of {len(self.plan.grid)} points to measure")
         self.commit = commit()
+        started = make_engine()  # what goes wrong with a cluster is not the store's fault
         try:
-            with make_engine() as engine:
+            with started as engine:
                 while missing := self.missing():
                     if not self._round(engine, missing, tick):
                         time.sleep(PATIENCE)

@@ -20,6 +20,7 @@ class Ensemble(nn.Module):
     """
 
     def __init__(self, networks: Sequence[nn.Module], batched: bool | None = None):
+        """`batched`: True or False to run them so whatever the device, None to choose. ValueError for no networks."""
         super().__init__()
         if not networks:
             raise ValueError("an ensemble needs at least one network")
@@ -28,11 +29,12 @@ class Ensemble(nn.Module):
 
     @property
     def members(self) -> int:
+        """How many networks there are."""
         return len(self.networks)
 
     @property
     def single(self) -> nn.Module:
-        """The network of an ensemble of one."""
+        """The network of an ensemble of one. ValueError for an ensemble of several."""
         if self.members > 1:
             raise ValueError(f"the ensemble has {self.members} networks, not one")
         return self.networks[0]
@@ -40,7 +42,7 @@ class Ensemble(nn.Module):
     def forward(
         self, inputs: Shaped[Tensor, "member batch *any"], **options: Any
     ) -> Num[Tensor, "member batch *out"]:
-        """Give each network its own batch; `options` go to all of them."""
+        """Give each network its own batch; `options` go to all of them. ValueError for another number of batches."""
         if len(inputs) != self.members:
             raise ValueError(f"inputs for {len(inputs)} networks, but the ensemble has {self.members}")
         if self.members == 1:
@@ -48,14 +50,17 @@ class Ensemble(nn.Module):
         return self.at_once(inputs, options) if self.runs_batched(inputs) else self.in_turn(inputs, options)
 
     def runs_batched(self, inputs: Tensor) -> bool:
+        """Whether `inputs` go through all networks in one call."""
         if self.batched is None:
             return inputs.is_cuda and next(self.buffers(), None) is None
         return self.batched
 
     def in_turn(self, inputs: Tensor, options: dict) -> Tensor:
+        """One network after the other, each with its own part of `inputs`."""
         return torch.stack([network(x, **options) for network, x in zip(self.networks, inputs, strict=True)])
 
     def at_once(self, inputs: Tensor, options: dict) -> Tensor:
+        """All networks in one call: the first one's code, mapped over the stacked weights of all."""
         named = [dict(network.named_parameters()) for network in self.networks]
         stacked = {name: torch.stack([parameters[name] for parameters in named]) for name in named[0]}
         call = lambda parameters, x: functional_call(self.networks[0], parameters, (x,), options)  # noqa: E731

@@ -1,4 +1,7 @@
-"""GPT-2's weights in the book's transformer."""
+"""GPT-2's weights in the book's transformer: how the tests prove that it computes what a known implementation does.
+
+No chapter calls it. It is public for the same reason: who trusts GPT-2 can check ours, and start from its weights.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The two-layer network of the book's theory."""
+"""The two-layer network of the book's theory (chapter 3), and of images as vectors of pixels (`models.vision`)."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,4 +17,5 @@ class MLP(nn.Module):
         self.readout = nn.Linear(hidden, outputs)
 
     def forward(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+        """What the readout says of each vector of inputs, without a softmax."""
         return self.readout(F.relu(self.features(inputs)))

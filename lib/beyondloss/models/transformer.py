@@ -17,6 +17,9 @@ class TransformerConfig:
     many times and adds the embedded input again before each further pass. `gelu="tanh"` is GPT-2's approximation of
     the activation, which takes a CPU more than twice as long. Dropout draws from torch's global stream, which
     networks side by side share: with it they agree with networks alone in distribution only.
+
+    vocab_size: tokens. context: the most of them in a row. d_model: width of the residual stream, shared by n_heads.
+    Raises ValueError naming a size that cannot be.
     """
 
     vocab_size: int
@@ -53,6 +56,7 @@ class Attention(nn.Module):
     def forward(
         self, hidden_states: Float[Tensor, "batch time d_model"]
     ) -> Float[Tensor, "batch time d_model"]:
+        """Each position's mean of the values it attends to, all heads joined; later positions unseen if causal."""
         query, key, value = map(self.split_heads, self.query_key_value(hidden_states).chunk(3, dim=-1))
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
@@ -61,6 +65,7 @@ class Attention(nn.Module):
     def split_heads(
         self, states: Float[Tensor, "batch time d_model"]
     ) -> Float[Tensor, "batch head time size"]:
+        """The part of each state that belongs to each head."""
         return states.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
 
@@ -78,11 +83,13 @@ class Block(nn.Module):
     def forward(
         self, hidden_states: Float[Tensor, "batch time d_model"]
     ) -> Float[Tensor, "batch time d_model"]:
+        """The residual stream after both have written to it."""
         hidden_states = hidden_states + self.drop(self.attention(self.norm_attention(hidden_states)))
         inner = F.gelu(self.expand(self.norm_mlp(hidden_states)), approximate=self.approximate)
         return hidden_states + self.drop(self.contract(inner))
 
     def drop(self, update: Tensor) -> Tensor:
+        """Dropout of what is written to the stream, in training alone."""
         return F.dropout(update, self.dropout, self.training)
 
 
@@ -110,7 +117,10 @@ class Transformer(nn.Module):
     def hidden_states(
         self, tokens: Int[Tensor, "batch time"], loops: int | None = None
     ) -> Float[Tensor, "batch time d_model"]:
-        """Normalised states after the last block. `loops` overrides the configured number of passes."""
+        """Normalised states after the last block. `loops` overrides the configured number of passes.
+
+        ValueError for more tokens than the context.
+        """
         if tokens.shape[1] > self.config.context:
             raise ValueError(f"{tokens.shape[1]} tokens, but the context is {self.config.context}")
         embedded = self.token(tokens) + self.position.weight[: tokens.shape[1]]
@@ -124,14 +134,16 @@ class Transformer(nn.Module):
     def forward(
         self, tokens: Int[Tensor, "batch time"], loops: int | None = None
     ) -> Float[Tensor, "batch time vocab_size"]:
-        """Logits of every position."""
+        """Logits of every position; `loops` and errors as for `hidden_states`."""
         return self.readout(self.hidden_states(tokens, loops))
 
     def readout(self, hidden_states: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any vocab_size"]:
+        """Logits: inner products with the table of tokens."""
         return F.linear(hidden_states, self.token.weight)
 
 
 def start_at_fan_in(module: nn.Module) -> None:
+    """Draw the weights of a linear layer or a table anew, normal with deviation 1 / sqrt(fan-in), biases zero."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
         nn.init.zeros_(module.bias)

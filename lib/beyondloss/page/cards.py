@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from beyondloss.experiment import (
     BadInput,
     Chapter,
+    Claim,
     Config,
     DamagedFile,
     Plan,
@@ -23,9 +24,10 @@ from beyondloss.experiment import (
     Verdict,
     choose,
     duration,
+    findings,
     root,
-    verdicts,
 )
+from beyondloss.experiment.claims import ABSENT, HELD, NOT_RUN, Finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +43,19 @@ class Card:
         self.rows = [[cell if isinstance(cell, Chip) else str(cell) for cell in row] for row in rows]
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in self.head)
+        return f'<div class="bl-card bl-{self.kind} tex2jax_process">{self.table_html}{self.notes_html}</div>'
+
+    @property
+    def table_html(self) -> str:
+        """The table alone."""
+        head = "".join(f'<th scope="col">{inline_html(cell)}</th>' for cell in self.head)
         rows = "".join("<tr>" + "".join(map(_cell, row, self.head)) + "</tr>" for row in self.rows)
-        notes = "".join(f"<p>{_inline(note)}</p>" for note in self.notes)
-        return (
-            f'<div class="bl-card bl-{self.kind} tex2jax_process"><table><thead><tr>{head}</tr></thead>'
-            f"<tbody>{rows}</tbody></table>{notes}</div>"
-        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+    @property
+    def notes_html(self) -> str:
+        """The notes alone, a paragraph each."""
+        return "".join(f"<p>{inline_html(note)}</p>" for note in self.notes)
 
     def __repr__(self) -> str:
         rows = [self.head, *([str(cell).replace("\n", " ") for cell in row] for row in self.rows)]
@@ -83,13 +91,120 @@ def run_card(config: Config) -> Card:
     )
 
 
-def claims_table(chapter: Chapter, scale: str) -> Card:
-    """Each claim of a chapter with its criterion and its verdict at `scale`, from the stored points."""
-    rows = [
-        (v.claim.id, f"{v.claim.statement}\n{v.claim.criterion}", _verdict(v))
-        for v in verdicts(chapter, scale)
+class ClaimsCard:
+    """A paper's claims as sentences with verdicts; the tests of each fold under it."""
+
+    def __init__(self, found: Sequence[Finding], scale: str):
+        self.found, self.scale = list(found), scale
+        self.ran = any(finding.ran for finding in self.found)
+        self.tests = [
+            Card("tests", ["Test", "Statement and criterion", "Verdict"], map(_test_row, finding.tests))
+            for finding in self.found
+        ]
+
+    def _repr_html_(self) -> str:
+        claims = "".join(map(self._claim_html, self.found, self.tests))
+        note = "" if self.ran else f"<p>{nothing_run(self.scale)}</p>"
+        return f'<div class="bl-card bl-claims tex2jax_process">{claims}{note}</div>'
+
+    def _claim_html(self, finding: Finding, tests: Card) -> str:
+        chip = chip_html(finding.verdict) if self._told(finding) else ""
+        sentence = f"<strong>{finding.claim.id}</strong> {inline_html(finding.claim.statement)} {chip}"
+        inside = f"<p>{tally(finding)}</p>{tests.table_html}"
+        return f"<details><summary>{sentence}</summary>{inside}</details>"
+
+    def _told(self, finding: Finding) -> bool:
+        return self.ran or finding.verdict != NOT_RUN
+
+    def __repr__(self) -> str:
+        lines = []
+        for finding, tests in zip(self.found, self.tests, strict=True):
+            verdict = f" ({finding.verdict})" if self._told(finding) else ""
+            lines.append(f"{finding.claim.id} {finding.claim.statement}{verdict}")
+            lines += [f"  {line}" for line in repr(tests).splitlines()[1:]]
+        return "\n".join(lines if self.ran else [*lines, nothing_run(self.scale)])
+
+
+def claims_table(chapter: Chapter, scale: str) -> ClaimsCard:
+    """What the paper of a chapter claims, each with its verdict at `scale` from the stored points, and its tests."""
+    return ClaimsCard(findings(chapter, scale), scale)
+
+
+def nothing_run(*scales: str) -> str:
+    """The sentence that stands where columns of verdicts would say nothing."""
+    return f"Nothing was run at {' or '.join(scales)} scale yet; what is proved holds at every scale."
+
+
+def tally(finding: Finding) -> str:
+    """How many tests stand under a claim and what became of them: "3 tests: 2 held (1 after Holm), 1 did not hold"."""
+    total = len(finding.tests)
+    counts = [
+        f"{number} {verdict}{_survivors(finding, verdict)}" for verdict, number in finding.counts.items()
     ]
-    return Card("claims", ["Claim", "Statement and criterion", f"Verdict at {scale} scale"], rows)
+    return f"{total} {'test' if total == 1 else 'tests'}: {', '.join(counts)}".replace(" at this scale", "")
+
+
+def _survivors(finding: Finding, verdict: str) -> str:
+    """How many of the tests that held do after the correction, where it is not all of them."""
+    held = [test.survives for test in finding.tests if test.verdict == HELD]
+    return f" ({held.count(True) + held.count(None)} after Holm)" if verdict == HELD and False in held else ""
+
+
+def details(verdict: Verdict) -> list[str]:
+    """What stands beside the verdict of a test: effect with interval, correction, positive control, and the note."""
+    said = []
+    if verdict.effect is not None:
+        said.append(_measured(verdict))
+    if verdict.adjusted is not None:
+        survives = " (survives)" if verdict.survives else " (does not survive)"
+        correction = f"p {_chance(verdict.p)}, after Holm {_chance(verdict.adjusted)}"
+        said.append(correction + survives if verdict.verdict == HELD else correction)
+    if verdict.control is not None:
+        failed = " failed" if verdict.verdict == ABSENT else ""
+        said.append(f"positive control{failed}: {verdict.claim.precondition.statement} {verdict.control:.3g}")
+    return [*said, verdict.note] if verdict.note else said
+
+
+def _measured(verdict: Verdict) -> str:
+    effect = verdict.effect
+    text = " ".join(filter(None, [f"{effect:.3g}", effect.unit]))
+    if effect.interval == "bootstrap":
+        return f"{text}, interval by bootstrap"
+    return f"{text}, {effect.seeds} seeds" if effect.seeds > 1 else f"{text}, one seed"
+
+
+def _chance(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+ROLES = {
+    "decides": "",
+    "supports": "Supports the reading; does not decide.",
+    "ours": "Ours, not the paper's; does not decide.",
+}
+
+
+def statement_lines(claim: Claim) -> list[str]:
+    """A test in words: its statement, its criterion, its positive control, and its role where it does not decide."""
+    lines = [claim.statement, claim.criterion]
+    if claim.precondition is not None:
+        lines.append(f"Positive control: {claim.precondition.statement} {claim.precondition.criterion}")
+    return [*lines, ROLES[claim.role]] if ROLES[claim.role] else lines
+
+
+def _test_row(verdict: Verdict) -> list[str]:
+    claim = verdict.claim
+    return [
+        claim.id,
+        "\n".join(statement_lines(claim)),
+        Chip("\n".join([verdict.verdict, *details(verdict)])),
+    ]
+
+
+def chip_html(verdict: str) -> str:
+    """A verdict in the frame that the site's stylesheet gives it."""
+    shown = verdict.removesuffix(" at this scale")
+    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}">{shown}</span>'
 
 
 def published_table(chapter: Chapter, name: str) -> Card:
@@ -168,22 +283,11 @@ def _span(seeds: Sequence[int]) -> str:
     return f"{seeds[0]} to {seeds[-1]}" if together else ", ".join(map(str, seeds))
 
 
-def _verdict(verdict: Verdict) -> Chip:
-    lines = [verdict.verdict]
-    if verdict.effect is not None:
-        interval = f" [{verdict.low:.3g}, {verdict.high:.3g}]" if verdict.seeds > 1 else ""
-        seeds = f"{verdict.seeds} seeds" if verdict.seeds > 1 else "one seed"
-        lines.append(f"{verdict.effect:.3g}{interval}, {seeds}")
-    return Chip("\n".join([*lines, verdict.note] if verdict.note else lines))
-
-
 def _cell(text: str, head: str) -> str:
     """A cell: its first line as it is (a chip's in a frame), the others smaller. Phones put `head` before it."""
     first, *others = text.split("\n")
-    shown = _inline(first)
-    if isinstance(text, Chip):
-        shown = f'<span class="bl-chip bl-{first.replace(" ", "-")}">{shown}</span>'
-    small = "".join(f"<small>{_inline(line)}</small>" for line in others)
+    shown = chip_html(first) if isinstance(text, Chip) else inline_html(first)
+    small = "".join(f"<small>{inline_html(line)}</small>" for line in others)
     return f'<td data-label="{html.escape(head)}">{shown}{small}</td>'
 
 
@@ -195,7 +299,7 @@ _MARKS = {
 }
 
 
-def _inline(text: str) -> str:
+def inline_html(text: str) -> str:
     """HTML of a line with `code`, **bold**, *emphasis* and $mathematics$."""
     text = html.escape(text, quote=False)
     for mark, replacement in _MARKS.items():

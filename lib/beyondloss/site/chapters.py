@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections import defaultdict
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,13 +11,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from beyondloss.experiment import Chapter, Verdict
-from beyondloss.experiment.claims import DIRECTION, HELD, NOT_HELD, NOT_RUN
+from beyondloss.experiment import Chapter, Finding, Verdict
 from beyondloss.experiment.errors import BadInput
+from beyondloss.page.cards import chip_html, inline_html, nothing_run, tally
 from beyondloss.site import generated
 from beyondloss.site.figures import Figure
-
-ORDER = (HELD, DIRECTION, NOT_HELD, NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ NOWHERE = Place()
 def opening(chapter: Chapter, figures: list[Figure], scale: str, place: Place, here: Path) -> str:
     """The block under a chapter's claim, as Markdown: verdicts, cost, figure, downloads, citation."""
     facts = {
-        f"Verdict at {scale} scale": _verdicts(generated.verdicts_at(chapter, scale)),
+        f"What held at {scale} scale": _claims(generated.findings_at(chapter, scale), scale),
         "Cost": "; ".join(_cost(chapter, at) for at in dict.fromkeys((scale, "full"))),
         "Paper": _paper(chapter),
     }
@@ -118,16 +115,27 @@ def _picture(figures: list[Figure]) -> str:
     )
 
 
-def _verdicts(verdicts: list[Verdict]) -> str:
-    by_verdict = defaultdict(list)
-    for verdict in sorted(verdicts, key=lambda verdict: ORDER.index(verdict.verdict)):
-        to = f"../book/claims.html#{generated.anchor(verdict.claim.id)}"
-        by_verdict[verdict.verdict].append(f'<a href="{to}">{verdict.claim.id}</a>')
-    chip = '<span class="bl-chip bl-{}">{}</span>'
-    return " ".join(
-        f"<span>{chip.format(name.replace(' ', '-'), name.removesuffix(' at this scale'))} {', '.join(claims)}</span>"
-        for name, claims in by_verdict.items()
-    )
+def _claims(found: list[Finding], scale: str) -> str:
+    """The paper's claims as sentences with verdicts, their tests folded; one sentence where nothing was run."""
+    if not generated.any_run(found):
+        return nothing_run(scale)
+    return f'<ul class="bl-findings">{"".join(map(_claim, found))}</ul>'
+
+
+def _claim(finding: Finding) -> str:
+    link = f'<a href="{_target(finding.claim.id)}">{finding.claim.id}</a>'
+    tests = "".join(map(_test, finding.tests))
+    folded = f"<details><summary>{tally(finding)}</summary><ul>{tests}</ul></details>"
+    return f"<li>{chip_html(finding.verdict)} {link} {inline_html(finding.claim.statement)}{folded}</li>"
+
+
+def _test(verdict: Verdict) -> str:
+    link = f'<a href="{_target(verdict.claim.id)}">{verdict.claim.id}</a>'
+    return f"<li>{chip_html(verdict.verdict)} {link} {inline_html(verdict.claim.statement)}</li>"
+
+
+def _target(claim: str) -> str:
+    return f"../book/claims.html#{generated.anchor(claim)}"
 
 
 def _cost(chapter: Chapter, scale: str) -> str:

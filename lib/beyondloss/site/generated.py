@@ -10,16 +10,20 @@ The build fills them in its own copy; `beyondloss notebooks` fills the committed
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from beyondloss import catalogue
-from beyondloss.experiment import Chapter, Plan, Store, Verdict, duration, judge, root, table
+from beyondloss.experiment import Chapter, Finding, Plan, Store, Verdict, duration, findings, root
+from beyondloss.experiment.claims import NOT_RUN, ORDER, by_deciding_tests
 from beyondloss.experiment.errors import choose
+from beyondloss.experiment.judging import tables
+from beyondloss.page.cards import chip_html, details, nothing_run, statement_lines, tally
 from beyondloss.site.benchmarks import benchmarks_table, students_table
 
 SHOWN = ("quick", "full")  # what readers are told; smoke only walks the code
@@ -50,15 +54,24 @@ def filled(page: Path, root: Path) -> str:
 
 
 def chapters_table(to_root: str) -> str:
-    """One row a chapter: paper, and at each scale cost and verdicts."""
-    lines = [
-        "| No. | Chapter | Paper | " + " | ".join(f"At {scale} scale" for scale in SHOWN) + " |",
-        "|---|---|---|" + "---|" * len(SHOWN),
-    ]
-    for chapter in catalogue.chapters():
-        at = [_two_lines(cost_at(chapter, scale), *_by_verdict(chapter, scale)) for scale in SHOWN]
-        lines.append(_row(chapter.number, _link(chapter, to_root), _paper(chapter), *at))
-    return "\n".join(lines)
+    """One row a chapter: paper, cost, and what became of the paper's claims at each scale at which some was tested."""
+    written = [(chapter, findings_of(chapter)) for chapter in catalogue.chapters()]
+    scales = scales_run([found for _, found in written])
+    lines = _head("No.", "Chapter", "Cost from an empty store", *(f"At {scale} scale" for scale in scales))
+    for chapter, found in written:
+        name = _two_lines(_link(chapter, to_root), _paper(chapter))
+        costs = "<br>".join(f"{scale}: {cost_at(chapter, scale)}" for scale in SHOWN)
+        lines.append(_row(chapter.number, name, costs, *(_claims_in_words(found[scale]) for scale in scales)))
+    return "\n".join([*lines, *_nothing_run(scales)])
+
+
+def _claims_in_words(found: list[Finding]) -> str:
+    """Sentences with verdicts; of claims that were not run only how many they are."""
+    ran = [finding for finding in found if finding.verdict != NOT_RUN]
+    lines = [f"{f.claim.id} {f.claim.statement} **{f.verdict[0].upper()}{f.verdict[1:]}.**" for f in ran]
+    if len(found) > len(ran):
+        lines.append(f"{_many(len(found) - len(ran), 'claim')} not run.")
+    return "<br>".join(f"<small>{line}</small>" for line in lines)
 
 
 def contents_table(to_root: str) -> str:
@@ -81,71 +94,111 @@ def planned() -> list[dict]:
 
 
 def summary(_to_root: str) -> str:
-    """How much is written, and how many claims got which verdict."""
+    """How much is written, how many claims got which verdict, and how many tests stand under them."""
     written = catalogue.chapters()
     claims = sum(len(chapter.claims) for chapter in written)
+    tests = sum(len(chapter.tests) for chapter in written)
     of = sum(len(part["chapter"]) for part in planned())
-    told = [f"Written so far: {_many(len(written), 'chapter')} of {of}, with {_many(claims, 'claim')}."]
+    told = [
+        f"Written so far: {_many(len(written), 'chapter')} of {of}. Their papers make {_many(claims, 'claim')}, "
+        f"which {_many(tests, 'test')} examine."
+    ]
     for scale in SHOWN:
-        counts = Counter(v.verdict for chapter in written for v in verdicts_at(chapter, scale))
-        told.append(f"At {scale} scale: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}.")
-    return " ".join(told).replace(" not run at this scale", " not run")
+        found = [finding for chapter in written for finding in findings_at(chapter, scale)]
+        told.append(f"At {scale} scale {verdict_counts(found)}." if any_run(found) else nothing_run(scale))
+    return " ".join(told)
+
+
+def verdict_counts(found: list[Finding]) -> str:
+    """How many claims got which verdict: "5 held, 3 held in part, 2 did not hold, 1 not run"."""
+    counts = Counter(finding.verdict for finding in found)
+    said = [f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict]]
+    return ", ".join(said).removesuffix(" at this scale")
 
 
 def headlines_table(to_root: str) -> str:
     """One row a written chapter: the claim that matters most, as book/contents.toml names it, and its verdicts."""
     heads = {chapter["number"]: chapter.get("headline") for part in planned() for chapter in part["chapter"]}
-    lines = ["| No. | The claim that matters | " + " | ".join(map(str.title, SHOWN)) + " |"]
-    lines.append("|---|---|" + "---|" * len(SHOWN))
+    chosen = []
     for chapter in catalogue.chapters():
         known = {claim.id: i for i, claim in enumerate(chapter.claims)}
         named = heads.get(chapter.number) or chapter.claims[0].id
         index = known[choose(f"claim of chapter {chapter.number}", named, known)]
-        at = [_chip(verdicts_at(chapter, scale)[index]) for scale in SHOWN]
-        claim = f"{chapter.claims[index].statement}<br><small>{_link(chapter, to_root)}</small>"
-        lines.append(_row(chapter.number, claim, *at))
-    return "\n".join(lines)
+        by_scale = {scale: [found[index]] for scale, found in findings_of(chapter).items()}
+        chosen.append((chapter, by_scale))
+    scales = scales_run([found for _, found in chosen])
+    lines = _head("No.", "What the paper claims", *map(str.title, scales))
+    for chapter, found in chosen:
+        claim = found[SHOWN[0]][0].claim
+        sentence = _two_lines(claim.statement, _link(chapter, to_root))
+        chips = [chip_html(found[scale][0].verdict) for scale in scales]
+        lines.append(_row(chapter.number, sentence, *chips))
+    return "\n".join([*lines, *_nothing_run(scales)])
 
 
 def findings_table(_to_root: str) -> str:
-    """One row a claim of the book: what the paper says, and its verdict at each scale; it leads to the criterion."""
-    lines = ["| Claim | What the paper says | " + " | ".join(map(str.title, SHOWN)) + " |"]
-    lines.append("|---|---|" + "---|" * len(SHOWN))
-    for chapter in catalogue.chapters():
-        by_scale = [verdicts_at(chapter, scale) for scale in SHOWN]
-        for claim, *at in zip(chapter.claims, *by_scale, strict=True):
+    """One row a claim of the book: what the paper says, and its verdict at each scale; it leads to the tests."""
+    written = [findings_of(chapter) for chapter in catalogue.chapters()]
+    scales = scales_run(written)
+    lines = _head("Claim", "What the paper says", *map(str.title, scales))
+    for found in written:
+        for at in zip(*(found[scale] for scale in scales or SHOWN[:1]), strict=True):
+            claim = at[0].claim
             link = f'<a href="#{anchor(claim.id)}">{claim.id}</a>'  # both tables stand on one page
-            lines.append(_row(link, claim.statement, *map(_chip, at)))
-    return "\n".join(lines)
+            chips = [chip_html(finding.verdict) for finding in at] if scales else []
+            lines.append(_row(link, claim.statement, *chips))
+    return "\n".join([*lines, *_nothing_run(scales)])
 
 
 def anchor(claim: str) -> str:
-    """Where the page of claims tells of a claim: `claim-3-3a`."""
+    """Where the page of claims tells of a claim or a test: `claim-3-3`, `claim-3-3a`."""
     return f"claim-{claim.replace('.', '-')}"
 
 
 def claims_tables(to_root: str) -> str:
-    """One table a chapter: each claim with its criterion and its verdict at each scale."""
+    """Chapter by chapter: each claim of the paper with its verdicts, and its tests folded under it."""
     return "\n\n".join(_claims_of(chapter, to_root) for chapter in catalogue.chapters())
 
 
 def _claims_of(chapter: Chapter, to_root: str) -> str:
-    lines = [
+    found = findings_of(chapter)
+    scales = scales_run([found])
+    blocks = [
         f"## {chapter.number}. {_link(chapter, to_root)}",
-        "",
         f"{chapter.paper.authors}. *{chapter.paper.title}.* {_paper(chapter)}.",
-        "",
-        "| Claim | Statement, and criterion fixed before the run | "
-        + " | ".join(map(str.title, SHOWN))
-        + " |",
-        "|---|---|" + "---|" * len(SHOWN),
+        *_nothing_run(scales)[1:],
     ]
-    by_scale = [verdicts_at(chapter, scale) for scale in SHOWN]
-    for claim, *at in zip(chapter.claims, *by_scale, strict=True):
-        verdicts = [_two_lines(v.verdict, *_details(v)) for v in at]
-        name = f'<span id="{anchor(claim.id)}">**{claim.id}**</span>'
-        lines.append(_row(name, _two_lines(claim.statement, claim.criterion), *verdicts))
-    return "\n".join(lines)
+    for at in zip(*(found[scale] for scale in scales or SHOWN[:1]), strict=True):
+        blocks.append(_claim_block(at if scales else (), at[0]))
+    return "\n\n".join(blocks)
+
+
+def _claim_block(at: Sequence[Finding], any_of_them: Finding) -> str:
+    """A claim's sentence with its verdicts, and the folded table of its tests."""
+    claim = any_of_them.claim
+    chips = [f"{finding.scale.title()}: {chip_html(finding.verdict)}" for finding in at]
+    sentence = (
+        f'<span id="{anchor(claim.id)}">**{claim.id}**</span> {claim.statement} {" ".join(chips)}'.strip()
+    )
+    rule = [] if claim.rule is by_deciding_tests else [f"Its verdict: {rule_in_words(claim.rule)}"]
+    counts = [f"{finding.scale}: {tally(finding)}" for finding in at]
+    lines = _head("Test", "Statement, and criterion fixed before the run", *(f.scale.title() for f in at))
+    for i, test in enumerate(claim.tests):
+        name = f'<span id="{anchor(test.id)}">{test.id}</span>'
+        verdicts = [_two_lines(f.tests[i].verdict, *details(f.tests[i])) for f in at]
+        lines.append(_row(name, _two_lines(*statement_lines(test)), *verdicts))
+    folded = f"<details><summary>{'; '.join(counts) or _many(len(claim.tests), 'test')}</summary>"
+    return "\n\n".join([sentence, *rule, folded, "\n".join(lines), "</details>"])
+
+
+def rule(_to_root: str) -> str:
+    """How the verdict of a paper's claim follows from its tests, in the words of the code that does it."""
+    return rule_in_words(by_deciding_tests)
+
+
+def rule_in_words(of: Callable) -> str:
+    """The docstring of a rule on one line."""
+    return " ".join(inspect.getdoc(of).split())
 
 
 def leaderboard(to_root: str) -> str:
@@ -153,9 +206,7 @@ def leaderboard(to_root: str) -> str:
     lines = []
     for chapter in catalogue.chapters():
         for scale in SHOWN if chapter.boards else ():
-            plans = [e.plan(scale) for e in chapter.at(scale)]
-            tables = {plan.experiment.name: table(plan, committed(plan)) for plan in plans}
-            for title, board in chapter.boards(tables).items():
+            for title, board in chapter.boards(tables(chapter, scale, committed)).items():
                 lines += [
                     f"## {title[0].upper()}{title[1:]}",
                     "",
@@ -170,50 +221,50 @@ def leaderboard(to_root: str) -> str:
 
 def sentence(verdict: Verdict) -> str:
     """`held: 0.12 [0.08, 0.16], 5 seeds`, with what has to be said about it."""
-    details = _details(verdict)
-    return f"{verdict.verdict}: {'; '.join(details)}" if details else verdict.verdict
-
-
-def _details(verdict: Verdict) -> list[str]:
-    """The effect with its interval, and the note; nothing for what there is none of."""
-    effect = "" if verdict.effect is None else f"{verdict.effect:.3g}"
-    if verdict.seeds > 1:
-        effect += f" [{verdict.low:.3g}, {verdict.high:.3g}], {verdict.seeds} seeds"
-    return [part for part in (effect, verdict.note) if part]
+    said = details(verdict)
+    return f"{verdict.verdict}: {'; '.join(said)}" if said else verdict.verdict
 
 
 def _two_lines(first: str, *others: str) -> str:
     return first + "".join(f"<br><small>{other}</small>" for other in others)
 
 
-def _chip(verdict: Verdict) -> str:
-    """A verdict in the frame that the site's stylesheet gives it, with what has to be said of its points."""
-    name = verdict.verdict.replace(" ", "-")
-    chip = f'<span class="bl-chip bl-{name}">{verdict.verdict.removesuffix(" at this scale")}</span>'
-    return _two_lines(chip, *([verdict.note] if verdict.note else []))
-
-
 def _row(*cells: object) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _head(*cells: str) -> list[str]:
+    return [_row(*cells), "|---" * len(cells) + "|"]
 
 
 def _many(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _by_verdict(chapter: Chapter, scale: str) -> list[str]:
-    """Claims by verdict: `held: 3.1, 3.3a` and `did not hold: 3.2`."""
-    by_verdict: dict[str, list[str]] = {}
-    for v in verdicts_at(chapter, scale):
-        by_verdict.setdefault(v.verdict, []).append(v.claim.id)
-    return [f"{verdict}: {', '.join(ids)}" for verdict, ids in by_verdict.items()]
-
-
-def verdicts_at(chapter: Chapter, scale: str) -> list[Verdict]:
+def findings_at(chapter: Chapter, scale: str) -> list[Finding]:
     """Verdicts from the committed points alone, so that a page is the same in every checkout."""
-    plans = [e.plan(scale) for e in chapter.at(scale)]
-    tables = {plan.experiment.name: table(plan, committed(plan)) for plan in plans}
-    return [judge(claim, tables.get(claim.experiment), scale) for claim in chapter.claims]
+    return findings(chapter, scale, committed)
+
+
+def findings_of(chapter: Chapter) -> dict[str, list[Finding]]:
+    """Scale -> verdicts on the paper's claims, for the scales that readers are told of."""
+    return {scale: findings_at(chapter, scale) for scale in SHOWN}
+
+
+def any_run(found: Iterable[Finding]) -> bool:
+    """Whether anything was measured for any of the claims."""
+    return any(finding.ran for finding in found)
+
+
+def scales_run(chapters: Sequence[Mapping[str, list[Finding]]]) -> list[str]:
+    """The scales at which some claim was tested: a column for each; of the others one sentence is said."""
+    return [scale for scale in SHOWN if any(any_run(found[scale]) for found in chapters)]
+
+
+def _nothing_run(scales: Sequence[str]) -> list[str]:
+    """Lines under a table for the scales that have no column."""
+    unrun = [scale for scale in SHOWN if scale not in scales]
+    return ["", nothing_run(*unrun)] if unrun else []
 
 
 def committed(plan: Plan) -> Store:
@@ -245,6 +296,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "headlines": headlines_table,
     "findings": findings_table,
     "claims": claims_tables,
+    "rule": rule,
     "benchmarks": benchmarks_table,
     "students": students_table,
     "leaderboard": leaderboard,

@@ -61,7 +61,13 @@ class TrainConfig:
 def make_optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:
     """The configured optimizer of all trainable weights; weight decay falls on matrices alone."""
     optimizer = {"adamw": adamw, "sgd": sgd, "muon": muon}[config.optimizer](model, config)
-    return SAM(optimizer, config.rho, (n.parameters() for n in model.networks)) if config.rho else optimizer
+    if not config.rho:
+        return optimizer
+    return SAM(optimizer, config.rho, [trainable(network) for network in model.networks])
+
+
+def trainable(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def sgd(model: Ensemble, config: TrainConfig) -> torch.optim.Optimizer:

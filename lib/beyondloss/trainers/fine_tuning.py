@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -127,8 +128,7 @@ class Epochs:
 
 @cache
 def order_of_epoch(rows: int, seed: int, epoch: int) -> tuple[int, ...]:
-    generator = torch.Generator().manual_seed(2**32 * seed + epoch)
-    return tuple(torch.randperm(rows, generator=generator).tolist())
+    return tuple(np.random.default_rng([seed, epoch]).permutation(rows).tolist())
 
 
 def answer_objective(

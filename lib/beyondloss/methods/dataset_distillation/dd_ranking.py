@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from beyondloss.data.images import ImageSet, load_images
 from beyondloss.experiment import Effect, NotEnough, choose, paired_interval
 from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.distillation import picked
 from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, corners
 from beyondloss.methods.dataset_distillation.files import load_distilled as load_distilled
-from beyondloss.methods.dataset_distillation.images import ImageSet, load, with_test_part
 from beyondloss.methods.dataset_distillation.settings import CORNERS, corner
+from beyondloss.methods.dataset_distillation.splits import with_test_part
 from beyondloss.methods.dataset_distillation.students import LABELS
 from beyondloss.trainers.streams import Streams
 
@@ -180,7 +181,7 @@ def report(
 
 def real_images(dataset: str | ImageSet) -> ImageSet:
     """A data set with the test part that `evaluate` tests on."""
-    return with_test_part(load(dataset) if isinstance(dataset, str) else dataset)
+    return with_test_part(load_images(dataset) if isinstance(dataset, str) else dataset)
 
 
 def protocol_for(known: ImageSet) -> Protocol:
@@ -259,8 +260,22 @@ def as_images(
         return images.float()
     if standardised is not False:
         mean, deviation = (torch.tensor(part, dtype=torch.float32)[:, None, None] for part in standardised)
+        if (
+            deviation.numel() != known.train.shape[1]
+            or not (deviation > 0).all()
+            or not mean.isfinite().all()
+        ):
+            raise ValueError(
+                "standardised=(means, deviations) takes a finite mean and a positive deviation for each of the "
+                f"{known.train.shape[1]} channels, not {standardised}"
+            )
         images = (images * deviation + mean) * known.train.max()
-    return known.standardised(images)
+    images = known.standardised(images)
+    if not images.isfinite().all():  # in half precision pixels can overflow on the way
+        raise ValueError(
+            "standardising makes pixels that are not finite: pass the images in single precision"
+        )
+    return images
 
 
 def in_units(images: Tensor, known: ImageSet, standardised: object) -> None:

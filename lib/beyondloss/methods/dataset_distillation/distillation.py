@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from beyondloss.data import coresets
 from beyondloss.methods.dataset_distillation.augmentation import Affine
-from beyondloss.methods.dataset_distillation.images import Split
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Weights
+from beyondloss.methods.dataset_distillation.splits import Split
 from beyondloss.methods.dataset_distillation.students import Teacher
 from beyondloss.trainers.streams import Streams
 
@@ -145,26 +146,10 @@ def teacher_features(task: Task) -> Float[Tensor, "seed classes image feature"]:
 
 
 def herding(task: Task) -> Iterator[Tensor]:
-    """Greedily the real images whose mean features follow the mean of their class (Welling)."""
-    features = teacher_features(task)
-    mean, total, chosen = features.mean(2, keepdim=True), 0.0, []
-    free = torch.zeros(features.shape[:3], device=task.device)
-    for count in range(1, task.per_class + 1):
-        away = ((total + features) / count - mean).square().sum(-1) + free
-        best = away.argmin(-1, keepdim=True)
-        free.scatter_(2, best, torch.inf)
-        total = total + picked(features, best)
-        chosen.append(best)
-    yield picked(task.split.by_class, torch.cat(chosen, -1))
+    """The real images whose mean features under the teacher follow the mean of their class."""
+    yield picked(task.split.by_class, coresets.herding(teacher_features(task), task.per_class))
 
 
 def k_center(task: Task) -> Iterator[Tensor]:
-    """Greedily the real images farthest from those chosen, from the one nearest to the mean of its class on."""
-    features = teacher_features(task)
-    best = (features - features.mean(2, keepdim=True)).square().sum(-1).argmin(-1, keepdim=True)
-    nearest, chosen = torch.full(features.shape[:3], torch.inf, device=task.device), [best]
-    while len(chosen) < task.per_class:
-        nearest = torch.minimum(nearest, (features - picked(features, best)).square().sum(-1))
-        best = nearest.argmax(-1, keepdim=True)
-        chosen.append(best)
-    yield picked(task.split.by_class, torch.cat(chosen, -1))
+    """The real images whose features under the teacher cover those of their class."""
+    yield picked(task.split.by_class, coresets.k_center(teacher_features(task), task.per_class))

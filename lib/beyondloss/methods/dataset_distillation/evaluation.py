@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from beyondloss.data.images import DATASETS, ImageSet, load_images
 from beyondloss.methods.dataset_distillation.augmentation import Affine
 from beyondloss.methods.dataset_distillation.distillation import Distilled, Task, distil
-from beyondloss.methods.dataset_distillation.images import DATASETS, ImageSet, Split, load, split
 from beyondloss.methods.dataset_distillation.networks import ConvNet, Network, TwoLayer
 from beyondloss.methods.dataset_distillation.settings import METHODS, corner, setting
+from beyondloss.methods.dataset_distillation.splits import Split, split
 from beyondloss.methods.dataset_distillation.students import (
     Recipe,
     Teacher,
@@ -101,7 +102,7 @@ class Bench:
     @cache
     def of(cls, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":
         """The same bench for every method that is judged in this process."""
-        return cls.made(load(protocol.dataset), protocol, seeds)
+        return cls.made(load_images(protocol.dataset), protocol, seeds)
 
     @classmethod
     def made(cls, images: ImageSet, protocol: Protocol, seeds: tuple[int, ...]) -> "Bench":

@@ -3,12 +3,15 @@
 import codecs
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Num
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # of the entries of a file, in order of preference
 IMAGES = ("images", "image", "x", "data")
@@ -84,7 +87,7 @@ def from_folder(folder: Path) -> tuple[Num[Tensor, "image channel height width"]
     files = [(label, file) for label, name in enumerate(ordered) for file in pictures[name]]
     if not files:
         raise ValueError(f"{folder} has no folders of pictures ({', '.join(PICTURES)}), one a class")
-    arrays = [np.array(Image.open(file)) for _, file in files]
+    arrays = [np.array(in_plain_mode(Image.open(file))) for _, file in files]
     if len(shapes := {array.shape for array in arrays}) > 1:
         raise ValueError(
             f"{folder}: pictures must have one size and mode, not {', '.join(map(str, sorted(shapes)))}"
@@ -92,6 +95,11 @@ def from_folder(folder: Path) -> tuple[Num[Tensor, "image channel height width"]
     images = torch.from_numpy(np.stack(arrays))
     images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
     return images.contiguous(), torch.tensor([label for label, _ in files])
+
+
+def in_plain_mode(picture: "Image") -> "Image":
+    """A picture whose numbers are pixels: one with a palette holds places in it, one of bits truth values."""
+    return picture.convert({"P": "RGB", "PA": "RGBA", "1": "L"}.get(picture.mode, picture.mode))
 
 
 def pictures_in(place: Path) -> list[Path]:

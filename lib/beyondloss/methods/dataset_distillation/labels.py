@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from beyondloss.data.images import digits
 from beyondloss.methods.dataset_distillation import theory
-from beyondloss.methods.dataset_distillation.images import digits, split
+from beyondloss.methods.dataset_distillation.splits import split
 
 INPUTS = ("noise", "digits")
 LABELS = ("hard", "soft")

@@ -1,4 +1,8 @@
-"""Distillation by matching: gradients (DC, DSA), features (DM), trajectories (MTT), and the decoupled way (SRe2L)."""
+"""Distillation by matching: gradients (DC, DSA), features (DM), trajectories (MTT), and the decoupled way (SRe2L).
+
+The loops are not that of `trainers`: what is learned are images, with gradients that pass through those of a network,
+and every iteration may stop at a stage to hand it out.
+"""
 
 import math
 from collections.abc import Iterator

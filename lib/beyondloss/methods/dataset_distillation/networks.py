@@ -1,7 +1,8 @@
 """Many small networks as one: every weight has a first axis `member`, and one call runs them all.
 
 A convolution over members is one grouped convolution, a readout one batched product. Weights are plain tuples of
-tensors, so that a trained network, an unrolled one (MTT) and one copy a class (DC) go through the same code.
+tensors, so that a trained network, an unrolled one (MTT) and one copy a class (DC) go through the same code. A member
+of a `ConvNet` is the network that `beyondloss.models.vision.convnet` makes of torch's layers; a test compares them.
 """
 
 from collections.abc import Sequence

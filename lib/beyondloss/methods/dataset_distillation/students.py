@@ -76,6 +76,8 @@ def train_students(
     scale = torch.tensor(lrs, device=images.device).view(1, -1, 1).expand(len(seeds), -1, rounds).flatten()
     images, targets = images.repeat_interleave(rounds, 0), targets.repeat_interleave(rounds, 0)
     velocity = tuple(torch.zeros_like(part) for part in weights)
+    # not the loop of `trainers`: a student is no module but a slice of grouped weights, each has a learning rate of its
+    # own, and a view is drawn and labelled once for all of those rates
     for step in range(recipe.steps):
         views, wanted = batch_of(images, targets, recipe, streams, teacher, rounds)
         cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))

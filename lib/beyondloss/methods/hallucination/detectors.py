@@ -281,6 +281,8 @@ class GraphOracle(Detector):
             self.network = GraphNetwork(self.width)
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.02, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
+        # not the loop of `trainers`: a detector is fitted as one of scikit-learn's is, inside of `learn` and on all
+        # questions at once, where batches, seeds side by side and checkpoints would be of no use
         for _ in range(self.steps):
             optimizer.zero_grad()
             loss = nn.functional.binary_cross_entropy_with_logits(self.network(*graphs), labels)

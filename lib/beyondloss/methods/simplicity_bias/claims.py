@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval
+from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval, paper_claims
 
 SHARP, SHARPER = 0.2, 0.3  # rho of SAM: half of the size at which heads start, and three quarters of it
 
@@ -100,7 +100,7 @@ def language_model_gain(table: pd.DataFrame) -> Effect:
     return paired_interval(relative, unit="relative")
 
 
-CLAIMS = (
+TESTS = (
     Claim(
         "2.1a",
         "In linear self-attention SAM brings the speeds together: at equal small heads its slowest direction is faster "
@@ -208,6 +208,7 @@ CLAIMS = (
         "Accuracy, SAM around AdamW minus AdamW for twice the steps; the interval lies above 0.",
         "finetuning",
         partial(gain, better="sam, as given", worse="adamw, twice as long"),
+        role="ours",
     ),
     Claim(
         "2.3f",
@@ -215,6 +216,7 @@ CLAIMS = (
         "Accuracy with AdamW, hard tasks doubled minus random; the interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, hard tasks x2", worse="adamw, random x2"),
+        role="supports",
     ),
     Claim(
         "2.3g",
@@ -223,6 +225,7 @@ CLAIMS = (
         "finetuning",
         late_set_holds_hard_tasks,
         margin=0.1,
+        role="supports",
     ),
     Claim(
         "2.3h",
@@ -254,4 +257,15 @@ CLAIMS = (
         "language_model",
         language_model_gain,
     ),
+)
+CLAIMS = paper_claims(
+    {
+        "2.1": "Sharpness-aware minimization learns the features of a task at more equal speeds than gradient "
+        "descent, and generalises better for it.",
+        "2.2": "Showing more often what is learned late lowers simplicity bias as SAM does, and improves "
+        "generalisation.",
+        "2.3": "Language models that are fine-tuned on mathematics become more accurate when the examples that are "
+        "learned late are doubled or varied, with AdamW and with Muon.",
+    },
+    TESTS,
 )

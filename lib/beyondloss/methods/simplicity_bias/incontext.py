@@ -84,6 +84,8 @@ def train(
 ) -> Float[np.ndarray, "step seed row column"]:
     """M before each step and after the last, by gradient descent or, where rho > 0, SAM (chapter 2, eq. sb-sam)."""
     matrices = [heads.matrix]
+    # not the loop of `trainers`: gradients are those of the theory, in closed form and in float64, so that what the
+    # theorems say of a step can be compared with it
     for step in range(steps):
         there = heads
         if rho:

@@ -1,0 +1,19 @@
+"""One name out of several: what a reader is told who asks for none of them."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class BadInput(ValueError):
+    """The request cannot be met as it stands; nothing was started. The command line exits with 2."""
+
+
+def choose(kind: str, name: Any, valid: Iterable) -> Any:
+    """Return `name` if it is one of `valid`; otherwise raise BadInput with the nearest match."""
+    valid = list(valid)
+    if name in valid:
+        return name
+    near = get_close_matches(str(name), map(str, valid), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    raise BadInput(f"unknown {kind} {name!r}{hint} Valid: {', '.join(map(str, valid))}.")
