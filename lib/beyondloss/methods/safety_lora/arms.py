@@ -1,8 +1,9 @@
-"""What chapter 8 compares in its small world: ways of teaching refusals, each with the middle of its rates."""
+"""What chapter 8 compares in its small world: ways of teaching refusals, whatever their learning rate."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from beyondloss.experiment import choose
 from beyondloss.trainers.fine_tuning import FEED_FORWARD, Lora
 
 RANKS = (1, 4, 16, 64)
@@ -11,20 +12,19 @@ ALPHAS = {
     "proportional": 1.0,
     "sqrt": 4.0,
 }  # the three rules agree at rank 16, where the scale is 1
-RULES = ("fixed", "proportional", "sqrt")
+NO_TUNING = "base"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of tuning. `lr` is the middle of its grid; `lora` None trains the weights whose names have `trained`.
+    """One way of tuning. `lora` None trains the weights themselves whose names have `trained`.
 
-    extra: "replay" of chains, "look-alikes" (benign requests, answered), both with `strength` as their share of the
-    rows; "KL" to the base, or the "column" or "row" penalty on the overlap, with `strength` as its coefficient; "own
-    answers" teaches the base model's own answers to the forbidden requests instead of refusals: the control.
+    extra: "replay" of chains or "look-alikes" (benign requests, answered), with `strength` as their share of the rows;
+    "KL" to the base, or the "column" or "row" penalty on the overlap, with `strength` as its coefficient; "own answers"
+    teaches the base model's own answers to the forbidden requests instead of refusals: the control.
     stop: share of the steps after which it is stopped.
     """
 
-    lr: float
     lora: Lora | None = None
     trained: str = ""
     extra: Literal["", "replay", "look-alikes", "KL", "column", "row", "own answers"] = ""
@@ -33,44 +33,36 @@ class Arm:
 
 
 def low_rank(
-    rank: int, rule: str, lr: float, layers: tuple[int, int] | None = None, targets=FEED_FORWARD
+    rank: int,
+    rule: str = "fixed",
+    layers: tuple[int, int] | None = None,
+    targets: tuple[str, ...] = FEED_FORWARD,
 ) -> Arm:
-    """LoRA beside the matrices of the MLP."""
-    return Arm(lr, Lora(rank, ALPHAS[rule], rule, targets, layers))
+    """LoRA beside matrices of the MLP."""
+    return Arm(Lora(rank, ALPHAS[rule], rule, targets, layers))
 
 
-FULL = Arm(lr=3.2e-4)
-LORA = low_rank(16, "fixed", lr=1e-3)
-MIDDLES = {  # of the learning rates of LoRA on the whole MLP
-    ("fixed", 1): 3.2e-4,
-    ("fixed", 4): 1e-3,
-    ("fixed", 64): 1e-3,
-    ("proportional", 1): 3.2e-3,
-    ("proportional", 4): 1e-3,
-    ("proportional", 64): 3.2e-4,
-    ("sqrt", 1): 1e-3,
-    ("sqrt", 4): 1e-3,
-    ("sqrt", 64): 1e-3,
-}
+FULL, LORA = Arm(), low_rank(16)
 
 
 def grid_of_ranks() -> dict[str, Arm]:
     """LoRA by rank and rule of alpha; the rules agree at rank 16."""
     found = {"LoRA 16": LORA}
-    for (rule, rank), lr in MIDDLES.items():
-        found[f"LoRA {rank}, {rule}"] = low_rank(rank, rule, lr)
+    for rule in ALPHAS:
+        for rank in RANKS:
+            if rank != 16:
+                found[f"LoRA {rank}, {rule}"] = low_rank(rank, rule)
     return found
 
 
 def places() -> dict[str, Arm]:
-    """Parts of the network: single matrices at rank 1, single layers at rank 16, one matrix in full."""
-    found = {
-        f"LoRA 1, {name} only": low_rank(1, "fixed", lr=1e-3, targets=(f"{name}_proj",))
-        for name in ("up", "gate", "down")
-    }
+    """Parts of the network: single matrices at rank 1, single layers at rank 16, one kind of matrix in full."""
+    found = {}
+    for name in ("up", "gate", "down"):
+        found[f"LoRA 1, {name} only"] = low_rank(1, targets=(f"{name}_proj",))
     for layer, name in enumerate(("first", "middle", "last")):
-        found[f"LoRA 16, {name} layer"] = low_rank(16, "fixed", lr=3.2e-3, layers=(layer, layer + 1))
-    return found | {"full, up only": replace(FULL, trained="up_proj", lr=1e-3)}
+        found[f"LoRA 16, {name} layer"] = low_rank(16, layers=(layer, layer + 1))
+    return found | {"full, up only": replace(FULL, trained="up_proj")}
 
 
 def with_extras() -> dict[str, Arm]:
@@ -88,3 +80,18 @@ def with_extras() -> dict[str, Arm]:
 
 
 ARMS = {"full": FULL} | grid_of_ranks() | places() | with_extras()
+
+
+def named(tuning: str) -> tuple[str, Arm | None, float]:
+    """Name of the arm, the arm and its learning rate from "NAME at RATE"; "base" is not tuned. BadInput."""
+    if tuning == NO_TUNING:
+        return NO_TUNING, None, 0.0
+    name, _, rate = tuning.rpartition(" at ")
+    choose("arm", name or tuning, (NO_TUNING, *ARMS))
+    try:
+        lr = float(rate)
+    except ValueError:
+        lr = 0.0
+    if not lr > 0:
+        raise ValueError(f"a tuning is named 'ARM at RATE' with a positive learning rate, got {tuning!r}")
+    return name, ARMS[name], lr

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from beyondloss.data import Answered
-from beyondloss.experiment import choose
 from beyondloss.methods.safety_lora import world
-from beyondloss.methods.safety_lora.arms import ARMS, Arm
+from beyondloss.methods.safety_lora.arms import Arm, named
 from beyondloss.methods.safety_lora.base import BaseConfig, base_model
 from beyondloss.methods.safety_lora.curvature import Factors, curvature, predicted_rise
 from beyondloss.methods.safety_lora.merging import merge
@@ -22,8 +21,6 @@ from beyondloss.methods.safety_lora.weights import changed_matrices
 from beyondloss.trainers import TrainConfig
 from beyondloss.trainers.fine_tuning import AnswerLosses, fine_tune, with_lora
 
-NO_TUNING = "base"
-RATES = (-2, -1, 0, 1, 2)  # half decades from the middle of an arm's grid
 MERGED = ("full", "LoRA 16")  # arms whose updates are also merged in other ways
 MERGES = {  # name -> options of `merge`
     **{f"scale {scale:g}": {"scale": scale} for scale in (0.25, 0.5, 0.75)},
@@ -37,10 +34,9 @@ SPECTRUM = 16  # singular values that are kept
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """One arm at one learning rate, `rate` half decades from the middle of its grid; the arm "base" is not tuned."""
+    """One way of tuning at one learning rate, "ARM at RATE" (see `arms`), or "base", which is not tuned."""
 
-    arm: str = "full"
-    rate: int = 0
+    tuning: str = "full at 1e-04"
     steps: int = 60
     batch: int = 32
     base_steps: int = 400
@@ -48,9 +44,9 @@ class FrontPoint:
     seed: int = 0
 
     def __post_init__(self):
-        choose("arm", self.arm, (NO_TUNING, *ARMS))
-        if self.steps < 1 or self.base_steps < 1 or self.chains < 1:
-            raise ValueError("steps, base_steps and chains must be at least 1")
+        named(self.tuning)
+        if min(self.steps, self.batch, self.base_steps, self.chains) < 1:
+            raise ValueError("steps, batch, base_steps and chains must be at least 1")
 
 
 def run_fronts(points: Sequence[FrontPoint]) -> list[dict]:
@@ -60,22 +56,16 @@ def run_fronts(points: Sequence[FrontPoint]) -> list[dict]:
 
 def measured(point: FrontPoint) -> dict:
     here = setting(point)
-    if point.arm == NO_TUNING:
-        return {"lr": 0.0, "diverged_at": None} | evaluated(here.base, here)
-    arm = ARMS[point.arm]
-    tuned, diverged_at = tune(point, arm, here)
-    found = {"lr": lr_of(point, arm), "diverged_at": diverged_at} | evaluated(tuned, here)
-    if diverged_at is not None:
+    name, arm, lr = named(point.tuning)
+    found = {"arm": name, "lr": lr, "diverged_at": None}
+    if arm is None:
+        return found | evaluated(here.base, here)
+    tuned, found["diverged_at"] = tune(point, arm, lr, here)
+    found |= evaluated(tuned, here)
+    if found["diverged_at"] is not None:
         return found
     found |= described(tuned, here)
-    if point.arm in MERGED:
-        found |= merges(tuned, here)
-    return found
-
-
-def lr_of(point: FrontPoint, arm: Arm) -> float:
-    """The learning rate of a point, to two digits as half decades are written."""
-    return float(f"{arm.lr * 10 ** (point.rate / 2):.1e}")
+    return found | merges(tuned, here) if name in MERGED else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +109,7 @@ def setting_of(config: BaseConfig, chains: int) -> Setting:
 # Tuning -----------------------------------------------------------------------------------------------------
 
 
-def tune(point: FrontPoint, arm: Arm, here: Setting) -> tuple[nn.Module, int | None]:
+def tune(point: FrontPoint, arm: Arm, lr: float, here: Setting) -> tuple[nn.Module, int | None]:
     """The tuned model, and the step at which its loss ceased to be finite, or None."""
     network = base_model(BaseConfig(steps=point.base_steps, seed=point.seed))
     if arm.lora:
@@ -129,7 +119,7 @@ def tune(point: FrontPoint, arm: Arm, here: Setting) -> tuple[nn.Module, int | N
             weight.requires_grad_(arm.trained in name)
     config = TrainConfig(
         steps=max(1, round(point.steps * arm.stop)),
-        lr=lr_of(point, arm),
+        lr=lr,
         betas=(0.9, 0.999),
         schedule="cosine to zero",
     )
@@ -279,6 +269,6 @@ def merges(tuned: nn.Module, here: Setting) -> dict:
     rows = []
     for name, options in MERGES.items():
         found = evaluated(merge(here.base, tuned, **options), here)
-        kept = ("reasoning", "reasoning_loss", "refusal", "over_refusal")
-        rows.append({"merged": name} | {f"merged_{key}": found[key] for key in kept})
+        wanted = ("reasoning", "reasoning_loss", "benign_right", "refusal", "over_refusal")
+        rows.append({"merged": name} | {f"merged_{key}": found[key] for key in wanted})
     return {name: [row[name] for row in rows] for name in rows[0]}
