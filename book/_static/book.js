@@ -91,6 +91,92 @@
     waiting = setTimeout(hide, 200);
   }
 
+  // ---- a formula wider than its place is broken into lines, where one breaks them by hand --------------------------
+
+  // Levels of places to break at, from the best to the last resort; a formula gets no more of them than it needs.
+  const BREAKS = [
+    { at: /^\\q?quad(?![a-zA-Z])/, dropped: true },
+    { at: /^(=|<|>|:=|\\(?:le|ge|leq|geq|approx|sim|propto|to|iff|implies|Rightarrow|equiv)(?![a-zA-Z]))/ },
+    { at: /^([+\-]|\\(?:pm|cdot|times)(?![a-zA-Z]))/ },
+    { at: /^([+\-,]|\\(?:pm|cdot|times)(?![a-zA-Z]))/, inBrackets: true }, // of the outermost brackets
+  ];
+  const SMALL = 0.8, SMALLEST = 0.7; // of the size of a formula: before and after the last resort
+  const SPACE = 2; // pixels by which the browser's widths may differ
+
+  // The lines of a formula after breaking it at all levels below `levels`; nothing inside braces or \left…\right.
+  function linesOf(tex, levels) {
+    const lines = [""];
+    let closed = 0, brackets = 0;
+    for (let i = 0; i < tex.length;) {
+      const token = /^(\\(?:begin|end)\{\w+\*?\}|\\[a-zA-Z]+|\\.|[^])/.exec(tex.slice(i))[0];
+      const free = closed === 0 && lines.at(-1).trim() !== "";
+      const place = free && BREAKS.slice(0, levels).find((level) =>
+        level.at.test(tex.slice(i)) && (brackets === 0 || (level.inBrackets && brackets === 1)));
+      if (/^(\{|\\left$|\\begin)/.test(token)) closed += 1;
+      if (/^(\}|\\right$|\\end)/.test(token)) closed -= 1;
+      if (/^[([]$/.test(token)) brackets += 1;
+      if (/^[)\]]$/.test(token)) brackets -= 1;
+      if (place && token === ",") lines.push("");
+      if (place && token !== ",") lines.push(place.dropped ? "" : token);
+      if (place && token === ",") lines[lines.length - 2] += token;
+      if (!place) lines[lines.length - 1] += token;
+      i += token.length;
+    }
+    return lines.filter((line) => line.trim());
+  }
+
+  function broken(tex, levels) {
+    const whole = /^\s*\\begin\{(split|aligned|gathered)\}([^]*)\\end\{\1\}\s*$/.exec(tex);
+    if (whole && /^\s*\\begin\{(split|aligned|gathered)\}/.test(whole[2])) return broken(whole[2], levels); // split by Sphinx
+    const rows = whole ? whole[2].split(/\\\\(?:\[[^\]]*\])?/) : [tex];
+    const lines = rows.flatMap((row) => linesOf(whole ? row.replaceAll("&", "") : row, levels)
+      .map((line, i) => `& ${i ? "\\quad " : ""}{}${line}`));
+    return `\\begin{aligned}${lines.join("\\\\")}\\end{aligned}`;
+  }
+
+  const isWide = (box) => box.scrollWidth > box.clientWidth + SPACE
+    || [...box.querySelectorAll("mjx-container")].some((formula) => formula.scrollWidth > formula.clientWidth + SPACE);
+
+  async function set(box, tex) {
+    MathJax.typesetClear([box]);
+    const number = box.querySelector(".eqno");
+    box.replaceChildren(...(number ? [number] : []), `\\[${tex}\\]`);
+    await MathJax.typesetPromise([box]);
+  }
+
+  async function fit(box) {
+    box.bl_tex ??= MathJax.startup.document.getMathItemsWithin(box)[0]?.math;
+    if (!box.bl_tex) return;
+    if (box.bl_broken) await set(box, box.bl_tex);
+    box.style.fontSize = "";
+    box.bl_broken = false;
+    for (let levels = 1; levels <= BREAKS.length && isWide(box); levels++) {
+      if (levels === BREAKS.length && shrink(box, SMALL)) return;
+      await set(box, broken(box.bl_tex, levels));
+      box.bl_broken = true;
+    }
+    shrink(box, SMALLEST);
+  }
+
+  // Make a formula smaller, but not below `least` of its size, until it fits; say whether it does.
+  function shrink(box, least) {
+    box.style.fontSize = "";
+    for (let size = 0.95; size >= least && isWide(box); size -= 0.05) box.style.fontSize = `${size}em`;
+    if (isWide(box)) box.style.fontSize = "";
+    return !isWide(box);
+  }
+
+  let fittedTo = 0;
+  async function fitFormulas() {
+    if (!window.MathJax?.startup?.document || fittedTo === document.documentElement.clientWidth) return;
+    fittedTo = document.documentElement.clientWidth;
+    for (const box of document.querySelectorAll("article div.math")) {
+      if (box.bl_broken || box.style.fontSize || isWide(box)) await fit(box);
+    }
+    document.documentElement.dataset.fitted = fittedTo;
+    reach();
+  }
+
   // ---- what scrolls sideways can be reached by keyboard ----------------------------------------------------------
 
   function reach() {
@@ -126,8 +212,8 @@
 
   document.querySelectorAll(".bl-figure code, .bl-cite pre").forEach(addCopyButton);
   document.body.append(preview);
-  window.addEventListener("resize", reach);
-  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
+  window.addEventListener("resize", () => { reach(); fitFormulas(); });
+  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach).then(fitFormulas));
   stayAtAddress();
   if (matchMedia("(hover: hover)").matches && location.protocol !== "file:") {
     document.addEventListener("mouseover", (event) => {

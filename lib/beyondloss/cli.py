@@ -234,8 +234,11 @@ def figure(
 def pdf(scale: Scale = "quick") -> None:
     """Print the built site as one PDF, with a table of contents and page numbers."""
     from beyondloss.site.build import site_path
-    from beyondloss.site.pdf import print_book
 
+    try:
+        from beyondloss.site.pdf import print_book
+    except ImportError as error:
+        raise BadInput(f"printing needs {error.name}: pip install -e '.[pdf]'") from None
     say(f"The book is at {print_book(site_path(choose('scale', scale, SCALES)), say)}")
 
 

@@ -1,21 +1,32 @@
-"""Every chapter executed at smoke scale, the cells that say so compared with the committed outputs.
+"""Every chapter, executed once: by the build of the site, whose executed copies are looked at here.
 
-Compared are cells tagged `nbval-check-output`; they print verdicts that hold at every scale.
+- Cells tagged `nbval-check-output`, which print verdicts that hold at every scale, say in the executed copy what they
+  say in the committed notebook.
+- A falsified constant makes its cell fail. One kernel a chapter runs, at smoke scale, no more than the cells that this
+  needs, by nbval: as they stand they pass, falsified they fail.
+- Every experiment is measured at smoke scale and every claim is judged.
 """
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_output
 
+from beyondloss import catalogue
+from beyondloss.experiment import judge, sweep
+from beyondloss.experiment.claims import NOT_RUN
 from beyondloss.site import build, notebook
 
 CHAPTERS = build.chapter_notebooks()
+each_chapter = pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 FALSIFIED = {  # chapter -> a constant of its code, and a wrong value that its checks must not let pass
     "02_simplicity_bias": (
         "peak = np.cbrt(2 / 5 * three.optimum)",
@@ -35,30 +46,90 @@ FALSIFIED = {  # chapter -> a constant of its code, and a wrong value that its c
     ),  # the bias of the degree score
 }
 
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """One empty journal for all chapters, so that the same points are not measured twice."""
-    return tmp_path_factory.mktemp("journal")
+KERNEL_ONLY = ("parameters", "injected-parameters")  # tags of cells that every other one may need
 
 
-def prepared(source: Path, folder: Path) -> Path:
-    """A copy of the chapter that will run at smoke scale, with its committed outputs still in place.
+# What the site executed ------------------------------------------------------------------------------------
 
-    The committed form has no execution counts; nbval takes a cell without one for a cell that was not run.
-    """
+
+@each_chapter
+def test_the_executed_chapter_says_what_the_committed_one_says(source):
+    build.execute_chapters([source], "quick")  # nothing, where the site has been built
+    committed, executed = notebook.read(source), build.executed(source, "quick")
+    said = [(cell.id, texts(cell)) for cell in committed.cells if compared(cell)]
+    assert said and all(text for _, text in said)
+    assert [(cell.id, texts(cell)) for cell in executed.cells if compared(cell)] == said
+
+
+def compared(cell) -> bool:
+    return "nbval-check-output" in cell.metadata.get("tags", [])
+
+
+def texts(cell) -> list[str]:
+    """What a cell prints and what its last value is as text."""
+    return [output.get("text") or output.data["text/plain"] for output in cell.outputs]
+
+
+# Falsified -------------------------------------------------------------------------------------------------
+
+
+@each_chapter
+def test_a_wrong_constant_and_a_changed_verdict_fail_and_nothing_else_does(source, tmp_path):
+    right, wrong = FALSIFIED[source.stem]
+    nb = at_smoke_scale(source, tmp_path)
+    cells = [cell for cell in nb.cells if cell.cell_type == "code"]
+    falsified = next(i for i, cell in enumerate(cells) if right in cell.source)
+    verdict = min((i for i, cell in enumerate(cells) if compared(cell)), key=lambda i: len(needed(cells, i)))
+    kept = [cells[i] for i in sorted(needed(cells, falsified) | needed(cells, verdict))]
+
+    changed, false = deepcopy(cells[verdict]), deepcopy(cells[falsified])
+    changed.outputs = [new_output("stream", name="stdout", text="theory against measurement: differ\n")]
+    false.source = false.source.replace(right, wrong)
+    nb.cells = [*kept, changed, false]
+    for count, cell in enumerate(nb.cells, 1):
+        cell.id = f"cell-{count}"
+        cell.execution_count = count  # nbval takes a cell without one for a cell that was not run
+    failed, said = failures_of(nb, tmp_path / "falsified.ipynb")
+    assert failed == [len(kept), len(kept) + 1], said
+
+
+def at_smoke_scale(source: Path, folder: Path):
+    """The chapter with its committed outputs, set to run at smoke scale by papermill."""
     copy = folder / source.name
     command = [sys.executable, "-m", "papermill", "--prepare-only", "--log-level=ERROR", "-k", "python3"]
     subprocess.run([*command, source, copy, "-p", "scale", "smoke"], check=True)
-    nb = notebook.read(copy)
-    for count, cell in enumerate((cell for cell in nb.cells if cell.cell_type == "code"), 1):
-        cell.execution_count = count
-    nbformat.write(nb, copy)
-    return copy
+    return notebook.read(copy)
 
 
-def compare(copy: Path, store: Path) -> subprocess.CompletedProcess:
-    """Execute the notebook and compare its tagged cells, away from this project's settings of pytest."""
+def needed(cells: list, at: int) -> set[int]:
+    """The cells, by position, that have to run for the cell at `at`: those that make the names it uses, and so on."""
+    wanted, found = names(cells[at], ast.Load), {at}
+    for i in reversed(range(at)):
+        made = names(cells[i], ast.Store)
+        if made & wanted or any(tag in KERNEL_ONLY for tag in cells[i].metadata.get("tags", [])):
+            found.add(i)
+            wanted |= names(cells[i], ast.Load)
+    return found
+
+
+def names(cell, how: type) -> set[str]:
+    """Names that a cell uses (`ast.Load`) or makes (`ast.Store`), imports and definitions among the latter."""
+    found = set()
+    plain = "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!")))
+    for node in ast.walk(ast.parse(plain)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, how):
+            found.add(node.id)
+        elif how is ast.Store and isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+        elif how is ast.Store and isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+    return found
+
+
+def failures_of(nb, path: Path) -> tuple[list[int], str]:
+    """Positions of the cells that fail under nbval, away from this project's settings of pytest, and what it says."""
+    nbformat.write(nb, path)
+    report = path.with_suffix(".xml")
     command = [
         sys.executable,
         "-m",
@@ -66,60 +137,44 @@ def compare(copy: Path, store: Path) -> subprocess.CompletedProcess:
         "--nbval-lax",
         "--nbval-current-env",
         "-q",
-        "-p",
-        "no:cacheprovider",
+        f"--junitxml={report}",
     ]
-    return subprocess.run(
-        [*command, f"--rootdir={copy.parent}", "-c", os.devnull, copy],
-        cwd=copy.parent,
-        env={**os.environ, "BEYONDLOSS_STORE": str(store)},
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", f"--rootdir={path.parent}", "-c", os.devnull, path],
+        cwd=path.parent,
         capture_output=True,
         text=True,
         check=False,
     )
+    cases = ET.parse(report).getroot().findall(".//testcase")
+    assert len(cases) == len(nb.cells), done.stdout
+    return [i for i, case in enumerate(cases) if len(case)], done.stdout
 
 
-@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
-def test_a_chapter_runs_at_smoke_scale_and_its_verdicts_stand(source, tmp_path, store):
-    nb = notebook.read(source)
-    assert any("nbval-check-output" in cell.metadata.get("tags", []) for cell in nb.cells)
-    done = compare(prepared(source, tmp_path), store)
-    assert done.returncode == 0, done.stdout
+# Smoke scale -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
-def test_a_chapter_with_a_falsified_constant_fails(source, tmp_path, store):
-    right, wrong = FALSIFIED[source.stem]
-    copy = prepared(source, tmp_path)
-    nb = notebook.read(copy)
-    at = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == "code" and right in cell.source)
-    nb.cells[at].source = nb.cells[at].source.replace(right, wrong)
-    del nb.cells[at + 1 :]  # nothing after it is of interest
-    nbformat.write(nb, copy)
-    done = compare(copy, store)
-    assert done.returncode == 1, "the chapter does not notice a wrong constant"
-    assert "Error" in done.stdout or "mismatch" in done.stdout, done.stdout
+@pytest.fixture
+def empty_journal(tmp_path, monkeypatch):
+    monkeypatch.setenv("BEYONDLOSS_STORE", str(tmp_path / "journal"))
 
 
-def test_a_verdict_that_changed_fails(tmp_path, store):
-    """The comparison itself: the code is right, what was committed says otherwise."""
-    source = CHAPTERS[0]
-    copy = prepared(source, tmp_path)
-    nb = notebook.read(copy)
-    at = next(i for i, c in enumerate(nb.cells) if "nbval-check-output" in c.metadata.get("tags", []))
-    nb.cells[at].outputs = [new_output("stream", name="stdout", text="theory against measurement: differ\n")]
-    del nb.cells[at + 1 :]
-    nbformat.write(nb, copy)
-    done = compare(copy, store)
-    assert done.returncode == 1
-    assert "mismatch" in done.stdout and "theory against measurement: differ" in done.stdout
+@pytest.mark.parametrize("chapter", catalogue.chapters(), ids=lambda chapter: chapter.slug)
+def test_every_experiment_is_measured_and_every_claim_judged_at_smoke_scale(chapter, empty_journal):
+    """Experiments that readers get from the store at this scale, too, need models or data that are not here."""
+    tables = {}
+    for plan in chapter.preset("smoke").computed:
+        if not plan.stored:
+            tables[plan.experiment.name] = sweep(plan, fresh=True, workers=1, progress=False)
+            assert len(tables[plan.experiment.name]) == len(plan.grid)
+    verdicts = [judge(claim, tables.get(claim.experiment), "smoke").verdict for claim in chapter.claims]
+    assert len(tables) >= 2 and set(verdicts) != {NOT_RUN}
 
 
-def test_papermill_alone_runs_a_chapter_from_any_folder(tmp_path, store):
+def test_papermill_alone_runs_a_chapter_from_any_folder(tmp_path, empty_journal):
     """What a reader types who knows papermill and not our command."""
-    source = shutil.copy(CHAPTERS[0], tmp_path / "chapter.ipynb")
+    source = shutil.copy(CHAPTERS[-1], tmp_path / "chapter.ipynb")
     command = [sys.executable, "-m", "papermill", source, "out.ipynb", "-p", "scale", "smoke"]
-    environment = {**os.environ, "BEYONDLOSS_STORE": str(store)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.ipynb").is_file()

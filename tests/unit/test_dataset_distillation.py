@@ -18,13 +18,13 @@ from beyondloss.experiment.engines import Job, _check
 from beyondloss.methods import dataset_distillation as dd
 from beyondloss.methods.dataset_distillation import (
     augmentation,
-    claims,
     dd_ranking,
     distillation,
     evaluation,
     exercises,
     labels,
     matching,
+    measures,
     networks,
     protocol_checks,
     ranking,
@@ -361,7 +361,7 @@ def test_a_set_of_the_hub_goes_through_the_whole_full_scale_path(tiny_cifar, no_
         method="DM", dataset="cifar-10", depth=3, validation=2, most=5, rounds=1, **QUICK
     )
     (metrics,) = ranking.run_ranking([point])
-    assert set(claims.CORNERS) <= set(metrics) and metrics["pictures"] == []
+    assert set(measures.CORNERS) <= set(metrics) and metrics["pictures"] == []
     found = load_images("cifar-10")
     assert splits.split(found, [0], 2, most=3).train.shape == (1, 30, 3, 32, 32)
 
@@ -629,7 +629,7 @@ def ranking_table(accuracy: dict[str, tuple[float, float, float, float]], seeds:
     for seed in range(seeds):
         for method, corners in accuracy.items():
             row = {"method": method, "per_class": 1, "seed": seed, "whole": 0.95, "two-layer": corners[0]}
-            for corner, value in zip(claims.CORNERS, corners, strict=True):
+            for corner, value in zip(measures.CORNERS, corners, strict=True):
                 pair = value + 0.002 * generator.normal(size=2)
                 row |= {corner: pair.mean(), f"{corner}, rounds": pair.tolist(), f"{corner}, optimism": 0.01}
             rows.append(row)
@@ -659,11 +659,11 @@ def choice_table(accuracy: dict[str, float]) -> pd.DataFrame:
 
 def test_the_claim_on_sides_that_choose_goes_both_ways():
     level = {"DC": 0.6, "DSA": 0.69, "DM": 0.65}
-    assert claims.random_against_best_choice(choice_table({"random": 0.71} | level)).low > 0
-    assert claims.random_against_best_choice(choice_table({"random": 0.67} | level)).high < 0
-    assert claims.random_against_best_choice(choice_table({"random": 0.71} | level)).value < 0.03
+    assert measures.random_against_best_choice(choice_table({"random": 0.71} | level)).low > 0
+    assert measures.random_against_best_choice(choice_table({"random": 0.67} | level)).high < 0
+    assert measures.random_against_best_choice(choice_table({"random": 0.71} | level)).value < 0.03
     with pytest.raises(MissingPoints):
-        claims.random_against_best_choice(choice_table(level))
+        measures.random_against_best_choice(choice_table(level))
     shown = tables.choices(choice_table({"random": 0.71} | level))
     assert shown["labels"].tolist() == ["soft", "hard", "hard", "hard"]
     assert tables.by_rate(choice_table(level)).shape == (6, 3)
@@ -673,10 +673,10 @@ def test_a_method_that_lacks_seeds_is_not_averaged_over():
     whole = ranking_table(MADE)
     torn = whole[(whole["method"] != "DM") | (whole["seed"] != 3)]
     for measure in (
-        claims.recipe_against_images("recipe"),
-        claims.order_changes,
-        claims.lrs_predicts_better_than(claims.own_accuracy),
-        claims.random_against_best("hard"),
+        measures.recipe_against_images("recipe"),
+        measures.order_changes,
+        measures.lrs_predicts_better_than(measures.own_accuracy),
+        measures.random_against_best("hard"),
     ):
         assert np.isfinite(measure(whole).value)
         with pytest.raises(MissingPoints, match="some seeds of"):
@@ -705,34 +705,34 @@ def test_sides_choose_among_all_views_and_references_keep_their_teacher():
 
 
 def test_claims_on_random_images_go_both_ways():
-    best = claims.random_against_best("hard")
+    best = measures.random_against_best("hard")
     assert best(ranking_table(MADE)).low > 0.03
     assert best(ranking_table(MADE | {"DSA": (0.95, 0.9, 0.95, 0.95)})).high < 0
-    assert claims.recipe_against_images("recipe")(ranking_table(MADE)).low > 0.2
+    assert measures.recipe_against_images("recipe")(ranking_table(MADE)).low > 0.2
     images_matter = {m: (0.6, 0.6, 0.6, 0.6 if m == "random" else 0.9) for m in settings.METHODS}
-    assert claims.recipe_against_images("recipe")(ranking_table(images_matter)).high < 0
-    both = claims.recipe_against_images("average")
+    assert measures.recipe_against_images("recipe")(ranking_table(images_matter)).high < 0
+    both = measures.recipe_against_images("average")
     always = {m: (0.5, 0.5, 0.5, 0.55) if m == "random" else (0.9, 0.9, 0.9, 0.95) for m in settings.METHODS}
     assert both(ranking_table(EVEN)).low > 0.25 and both(ranking_table(always)).high < 0
     assert (
-        claims.recipe_against_images("recipe")(ranking_table(MADE)).value
+        measures.recipe_against_images("recipe")(ranking_table(MADE)).value
         > both(ranking_table(MADE)).value + 0.1
     )
 
 
 def test_scores_that_tell_images_and_scores_that_do_not():
-    assert claims.lrs_tells_images(ranking_table(MADE)).low > 0.2
-    assert claims.ars_tells_images(ranking_table(MADE)).low > 0.2
+    assert measures.lrs_tells_images(ranking_table(MADE)).low > 0.2
+    assert measures.ars_tells_images(ranking_table(MADE)).low > 0.2
     alike = {m: (0.6 + 0.03 * i,) * 4 for i, m in enumerate(settings.METHODS)}  # accuracy tells images itself
-    assert claims.lrs_tells_images(ranking_table(alike)).high < 0.2
+    assert measures.lrs_tells_images(ranking_table(alike)).high < 0.2
 
 
 def test_the_stricter_criteria_can_be_met_and_missed():
-    predicts = claims.lrs_predicts_better_than(claims.bare_accuracy)
+    predicts = measures.lrs_predicts_better_than(measures.bare_accuracy)
     assert abs(predicts(ranking_table(MADE)).value) < 0.2  # the other architecture has hard accuracy itself
     hidden = ranking_table(MADE).assign(**{"two-layer": lambda t: -t["hard"]})
-    assert claims.lrs_predicts_better_than(claims.own_accuracy)(hidden).high < 0
-    ars = claims.ars_tells_images_beyond_averaging
+    assert measures.lrs_predicts_better_than(measures.own_accuracy)(hidden).high < 0
+    ars = measures.ars_tells_images_beyond_averaging
     alike = {m: (0.6 + 0.03 * i,) * 4 for i, m in enumerate(settings.METHODS)}
     assert ars(ranking_table(alike)).high < 0.01  # nothing is left to tell
     shifted = {m: (v[0], v[1], v[2] + 0.3, v[3] + 0.3) for m, v in alike.items()}
@@ -740,19 +740,19 @@ def test_the_stricter_criteria_can_be_met_and_missed():
 
 
 def test_orders_that_turn_and_orders_that_stay():
-    assert claims.order_reverses(ranking_table(MADE)).low > 0.04
-    assert claims.order_reverses(ranking_table(EVEN)).low < 0.0
-    assert claims.order_changes(ranking_table(MADE)).low > 0.05
+    assert measures.order_reverses(ranking_table(MADE)).low > 0.04
+    assert measures.order_reverses(ranking_table(EVEN)).low < 0.0
+    assert measures.order_changes(ranking_table(MADE)).low > 0.05
     hard_only = {m: (0.5 + 0.05 * i,) * 4 for i, m in enumerate(settings.METHODS)}
-    assert claims.order_changes(ranking_table(hard_only)).value == pytest.approx(0)
-    assert claims.lrs_predicts_better_than(claims.own_accuracy)(ranking_table(MADE)).low > 0
+    assert measures.order_changes(ranking_table(hard_only)).value == pytest.approx(0)
+    assert measures.lrs_predicts_better_than(measures.own_accuracy)(ranking_table(MADE)).low > 0
 
 
 def test_neutral_means_both_ways():
-    assert claims.random_is_neutral(ranking_table(EVEN)).low > 0
+    assert measures.random_is_neutral(ranking_table(EVEN)).low > 0
     better = EVEN | {"random again": (0.75, 0.8, 0.62, 0.9)}
     worse = EVEN | {"random again": (0.45, 0.5, 0.62, 0.9)}
-    assert max(claims.random_is_neutral(ranking_table(t)).high for t in (better, worse)) < 0
+    assert max(measures.random_is_neutral(ranking_table(t)).high for t in (better, worse)) < 0
 
 
 def test_a_student_that_misses_its_teacher_is_no_held_claim():
@@ -768,22 +768,22 @@ def test_a_student_that_misses_its_teacher_is_no_held_claim():
         for seed in range(3)
         for kind, right, error in (("soft", 0.95, 1e-12), ("hard", 0.4, 1.0))
     ]
-    assert claims.noise_labels(pd.DataFrame(rows)).low > 0.5
+    assert measures.noise_labels(pd.DataFrame(rows)).low > 0.5
     rows[0]["error"] = 1e-3
-    assert claims.noise_labels(pd.DataFrame(rows)).value < 0
+    assert measures.noise_labels(pd.DataFrame(rows)).value < 0
 
 
 def test_missing_sets_are_missing_points():
     only = ranking_table({"DM": (0.8,) * 4, "DC": (0.8,) * 4})
     for measure in (
-        claims.random_against_best("hard"),
-        claims.recipe_against_images("recipe"),
-        claims.order_reverses,
+        measures.random_against_best("hard"),
+        measures.recipe_against_images("recipe"),
+        measures.order_reverses,
     ):
         with pytest.raises(MissingPoints):
             measure(only)
     with pytest.raises(MissingPoints):
-        claims.random_against_best("hard", 10)(ranking_table(MADE))
+        measures.random_against_best("hard", 10)(ranking_table(MADE))
 
 
 # Tables and self-checks -------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """What is installed is said in one place, and every other file agrees with it."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = (ROOT / "constraints.txt").read_text().splitlines()
+PROVIDED = packages_distributions()
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*")
 
 
@@ -42,6 +44,35 @@ def test_every_dependency_is_pinned_within_its_bounds():
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin, f"{requirement.name} has no line in constraints.txt"
         assert Version(pin) in requirement.specifier, f"{requirement} excludes {pin}"
+
+
+def imported(path: Path) -> set[str]:
+    """The distributions of others that a module of the library imports, wherever in it the import stands."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"beyondloss"}
+    return {canonicalize_name(PROVIDED.get(top, [top])[0]) for top in tops}
+
+
+def test_what_the_library_imports_is_declared():
+    declared = {canonicalize_name(r.name) for r in requirements(*PROJECT["optional-dependencies"])}
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        assert imported(path) <= declared, path.name
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("experiment", ["cluster"]), ("page", []), ("models", ["full", "vision"]), ("trainers", ["full"])],
+)
+def test_a_room_imports_what_its_extras_install(folder, extras):
+    """A notebook needs no extra; the pipe needs Ray only when asked for; networks may need those of `full`."""
+    declared = {canonicalize_name(r.name) for r in requirements(*extras)}
+    for path in sorted((ROOT / "lib" / "beyondloss" / folder).rglob("*.py")):
+        assert imported(path) <= declared, path.name
 
 
 def test_jupyter_book_is_the_one_that_reads_our_files():

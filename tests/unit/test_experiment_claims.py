@@ -164,16 +164,17 @@ def of_word(word, name="1.1a", effect=CLEAR, **settings):
     return Verdict(claim, "smoke", word, effect)
 
 
-def test_only_tests_that_were_judged_are_counted_in_the_correction():
+def test_the_correction_counts_the_tests_that_were_run():
+    """A proof is none; one whose precondition is absent is, so that a failed control helps no other test through."""
     proved = Verdict(Claim("1.1z", "s", "c", by="proof"), "smoke", "held")
+    nothing = of_word("did not hold", effect=Effect(-1.0, -2.0, 0.0, 5))
     judged = [of_word("held"), of_word("did not hold")]
-    alone = corrected(judged)
-    among = corrected(
-        [proved, judged[0], of_word("precondition absent"), judged[1], of_word("not run at this scale")]
-    )
-    assert [among[1].adjusted, among[3].adjusted] == [verdict.adjusted for verdict in alone]
+    three = corrected([*judged, nothing])
+    unrun = of_word("not run at this scale", effect=None)
+    among = corrected([proved, judged[0], of_word("precondition absent"), judged[1], unrun])
+    assert [among[1].adjusted, among[3].adjusted] == [verdict.adjusted for verdict in three[:2]]
     assert [among[i].adjusted for i in (0, 2, 4)] == [None] * 3 and among[0].survives is None
-    assert alone[0].adjusted == pytest.approx(min(1, 2 * alone[0].p)) and alone[0].verdict == "held"
+    assert three[0].adjusted == pytest.approx(3 * three[0].p) and three[0].verdict == "held"
 
 
 # Preconditions ----------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def again():
 
 def edited(monkeypatch, code="0" * 16):
     """As if the code of every experiment were another."""
-    monkeypatch.setattr("beyondloss.experiment.digest.code_digest", lambda module: code)
+    monkeypatch.setattr("beyondloss.experiment.digest.code_digest", lambda *code_of: code)
 
 
 def test_a_point_comes_back_as_it_was_put(store):

@@ -15,9 +15,9 @@ from sklearn.metrics import roc_auc_score
 from beyondloss.experiment import BadInput, MissingPoints
 from beyondloss.methods import hallucination as ha
 from beyondloss.methods.hallucination import (
-    claims,
     detectors,
     generator,
+    measures,
     metrics,
     scores,
     tables,
@@ -345,7 +345,7 @@ def test_sentences_tell_what_the_corpus_tells():
 
 def test_a_world_is_measured_on_every_pair():
     (found,) = worlds.run_worlds([TINY])
-    rows = pd.DataFrame({name: found[name] for name in tables.ROWS})
+    rows = pd.DataFrame({name: found[name] for name in measures.ROWS})
     assert len(rows[rows["verifier"] != ""].groupby(["target", "verifier"])) == 25
     assert rows["asked"].between(0, 1).all() and found["model"] == list(worlds.POOL)
     json.dumps(found)
@@ -389,12 +389,12 @@ def world_table(**auroc):
 @pytest.mark.parametrize(
     ("measure", "effect"),
     [
-        (claims.learned_room, 0.015),
-        (claims.learned_gain, 0.095),
-        (claims.second_model_gain, 0.05),
-        (claims.keeps_at_half, 0.03),
-        (claims.keeps_the_logistic, -0.02),
-        (claims.cross_over_mmd, 0.04),
+        (measures.learned_room, 0.015),
+        (measures.learned_gain, 0.095),
+        (measures.second_model_gain, 0.05),
+        (measures.keeps_at_half, 0.03),
+        (measures.keeps_the_logistic, -0.02),
+        (measures.cross_over_mmd, 0.04),
     ],
 )
 def test_claims_on_worlds_measure_what_they_say(measure, effect):
@@ -405,17 +405,17 @@ def test_claims_on_worlds_measure_what_they_say(measure, effect):
 
 def test_a_claim_without_its_points_is_not_run():
     with pytest.raises(MissingPoints):
-        claims.interval_over_lot(world_table(**{"interval__0.3": 0.7}))
+        measures.interval_over_lot(world_table(**{"interval__0.3": 0.7}))
 
 
 def test_claims_on_the_generator_follow_the_signs():
     points = [generator.GeneratorPoint(classes=3, m=3, calibration=120, seed=seed) for seed in (0, 1)]
     rows = [vars(p) | row for p, row in zip(points, generator.run_generator(points), strict=True)]
     table = pd.DataFrame(rows)
-    assert claims.exact_gain(table).value > 0
+    assert measures.exact_gain(table).value > 0
     better = table.assign(self_oracle=table["self"] + 0.05)
-    assert claims.exact_room(table).value > 0 > claims.exact_room(better).value
-    assert claims.exact_interval_over_lot(table).value == pytest.approx(
+    assert measures.exact_room(table).value > 0 > measures.exact_room(better).value
+    assert measures.exact_interval_over_lot(table).value == pytest.approx(
         np.mean([np.subtract(r["exact_interval"][2:6], r["exact_random"][2:6]).mean() for r in rows])
     )
     long = tables.curves(table, {"exact_best": "best"})

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from beyondloss.data import HubError
+from beyondloss.experiment import code_digest
+from beyondloss.experiment.digest import Reach
 from beyondloss.methods.hallucination import asking, kernels, models, questions
 from beyondloss.methods.hallucination.asking import OnServer, OnThisMachine, Reply, ReplyCache, Request, ask
 
@@ -64,7 +66,7 @@ class Parrot:
 def test_a_stopped_run_repeats_no_call(tmp_path):
     wanted, asked = (
         [Request(f"question {i}", samples=3) for i in range(7)],
-        ReplyCache(tmp_path / "asked.sqlite"),
+        ReplyCache(tmp_path / "asked.sqlite", ["code"]),
     )
     first = Parrot(patience=4)
     with pytest.raises(KeyboardInterrupt):
@@ -76,6 +78,25 @@ def test_a_stopped_run_repeats_no_call(tmp_path):
     third = Parrot()
     ask(third, [Request("question 0", samples=3, seed=1)], asked)
     assert len(third.seen) == 1  # another seed is another question
+
+
+@pytest.mark.parametrize("code, batch, asked_again", [("code", 2, 0), ("other code", 2, 7), ("code", 3, 7)])
+def test_replies_of_other_code_or_other_settings_are_not_taken(tmp_path, code, batch, asked_again):
+    wanted = [Request(f"question {i}") for i in range(7)]
+    ask(Parrot(), wanted, ReplyCache(tmp_path / "asked.sqlite", ["code"]))
+    later = Parrot()
+    later.batch = batch
+    ask(later, wanted, ReplyCache(tmp_path / "asked.sqlite", [code]))
+    assert len(later.seen) == asked_again
+
+
+def test_the_code_that_answers_reaches_the_loader_and_the_tuned_twin():
+    reached = {name for _, name in Reach.of(models.speaking).nodes}
+    assert reached >= {"OnThisMachine", "OnServer", "tuned_twin", "uniforms"}
+    assert models.answered_by() == (
+        code_digest(models.speaking),
+        "cuda" if torch.cuda.is_available() else "cpu",
+    )
 
 
 def test_samples_do_not_depend_on_the_batch(tiny_llama):

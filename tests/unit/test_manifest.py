@@ -11,6 +11,7 @@ import pytest
 
 from beyondloss.data import python_documentation, text
 from beyondloss.methods.masked_diffusion import llada
+from beyondloss.site import fonts
 
 DATA = Path(__file__).parents[2] / "data"
 MANIFEST = tomllib.loads((DATA / "MANIFEST").read_text())
@@ -42,7 +43,7 @@ def test_every_picture_of_the_checkout_is_listed_with_its_checksum_and_small():
 
 
 def test_entries_are_complete_and_agree_with_the_loaders():
-    entries = MANIFEST["committed"] + MANIFEST["loaded"]
+    entries = MANIFEST["committed"] + MANIFEST["loaded"] + MANIFEST["font"]
     assert all(entry["origin"] and entry["licence"] for entry in entries)
     pinned = {
         entry["origin"].split()[2].rstrip(","): entry.get("revision") for entry in MANIFEST["loaded"][1:]
@@ -56,6 +57,11 @@ def test_the_documentation_of_a_listed_python_is_the_listed_text():
     if version not in listed:
         pytest.skip(f"the text of {version} is not listed, only that of {', '.join(listed)}")
     assert python_documentation().sha256 == listed[version]
+
+
+def test_the_fonts_of_the_pages_are_listed():
+    used = {package for package, _ in [*fonts.FACES.values(), *fonts.LICENCES.values()]}
+    assert used == {entry["name"] for entry in MANIFEST["font"]}
 
 
 def test_published_numbers_say_where_they_come_from():

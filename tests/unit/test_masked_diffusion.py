@@ -9,12 +9,12 @@ import torch
 
 from beyondloss.experiment import MissingPoints
 from beyondloss.methods.masked_diffusion import (
-    claims,
     exercises,
     finite_sample,
     grokking,
     language,
     masking,
+    measures,
     parity,
     tables,
     theory,
@@ -245,21 +245,21 @@ def window_table(uniform: float, window_steps: float) -> pd.DataFrame:
 
 
 def test_speed_of_the_window():
-    assert claims.window_speed(window_table(400.0, 100.0)).low == pytest.approx(2)
-    assert claims.window_speed(window_table(100.0, 400.0)).high == pytest.approx(-2)
+    assert measures.window_speed(window_table(400.0, 100.0)).low == pytest.approx(2)
+    assert measures.window_speed(window_table(100.0, 400.0)).high == pytest.approx(-2)
 
 
 def test_an_arm_is_judged_at_its_best_learning_rate_and_a_failure_counts_as_the_budget():
     table = window_table(400.0, 100.0)
     table.loc[(table["arm"] == "window") & (table["lr"] == 0.1), "steps_to_90"] = None
-    assert claims.window_speed(table).value == pytest.approx(2)
+    assert measures.window_speed(table).value == pytest.approx(2)
     table.loc[table["arm"] == "window", "steps_to_90"] = None
-    assert claims.window_speed(table).value < 0
+    assert measures.window_speed(table).value < 0
 
 
 def test_order_by_mass():
-    assert claims.mass_orders_speed(window_table(400.0, 100.0)).value == pytest.approx(1)
-    assert claims.mass_orders_speed(window_table(20.0, 30.0)).value < 0
+    assert measures.mass_orders_speed(window_table(400.0, 100.0)).value == pytest.approx(1)
+    assert measures.mass_orders_speed(window_table(20.0, 30.0)).value < 0
 
 
 def grokking_table(label: tuple, diffusion: tuple) -> pd.DataFrame:
@@ -283,20 +283,20 @@ def grokking_table(label: tuple, diffusion: tuple) -> pd.DataFrame:
 
 def test_verdicts_on_grokking_go_both_ways():
     groks = grokking_table((100, 800, 1.0), (200, 200, 1.0))
-    assert claims.diffusion_generalises_sooner(groks).low == pytest.approx(2)
-    assert claims.diffusion_does_not_delay(groks).low == pytest.approx(3)
+    assert measures.diffusion_generalises_sooner(groks).low == pytest.approx(2)
+    assert measures.diffusion_does_not_delay(groks).low == pytest.approx(3)
     fast = grokking_table((100, 100, 1.0), (400, 800, 1.0))
-    assert claims.diffusion_generalises_sooner(fast).high == pytest.approx(-3)
-    assert claims.diffusion_does_not_delay(fast).high == pytest.approx(-1)
+    assert measures.diffusion_generalises_sooner(fast).high == pytest.approx(-3)
+    assert measures.diffusion_does_not_delay(fast).high == pytest.approx(-1)
 
 
 def test_few_samples_are_those_on_which_no_label_seed_generalises():
     few = grokking_table((100, None, 0.5), (400, None, 0.6))
-    assert claims.diffusion_wins_on_few_samples(few).value == pytest.approx(0.1)
+    assert measures.diffusion_wins_on_few_samples(few).value == pytest.approx(0.1)
     with pytest.raises(MissingPoints):
-        claims.diffusion_wins_on_few_samples(grokking_table((100, 100, 1.0), (400, None, 0.6)))
+        measures.diffusion_wins_on_few_samples(grokking_table((100, 100, 1.0), (400, None, 0.6)))
     with pytest.raises(MissingPoints):
-        claims.diffusion_generalises_sooner(few)
+        measures.diffusion_generalises_sooner(few)
 
 
 def test_bounds_take_the_better_learning_rate_of_each_arm():
@@ -310,7 +310,7 @@ def test_bounds_take_the_better_learning_rate_of_each_arm():
         )
         for seed in range(3)
     ]
-    assert claims.middle_window_gain(pd.DataFrame(rows)).value == pytest.approx(0.5)
+    assert measures.middle_window_gain(pd.DataFrame(rows)).value == pytest.approx(0.5)
 
 
 def test_a_broken_identity_is_not_a_held_claim():
@@ -320,9 +320,9 @@ def test_a_broken_identity_is_not_a_held_claim():
         for s in range(3)
         for n, p in ((0.0, 1e-9), (0.5, 1e-2 * (1 + s)))
     ]  # fmt: skip
-    assert claims.decomposition(pd.DataFrame(rows)).low > 3
+    assert measures.decomposition(pd.DataFrame(rows)).low > 3
     rows[0]["gradient_error"] = 1e-3
-    assert claims.decomposition(pd.DataFrame(rows)).value < 0
+    assert measures.decomposition(pd.DataFrame(rows)).value < 0
 
 
 # Tables and self-checks ---------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from beyondloss.methods.simplicity_bias import (
     CHAPTER,
     arithmetic,
     attention,
-    claims,
     exercises,
     incontext,
     late,
+    measures,
     tables,
     theory,
 )
@@ -358,10 +358,10 @@ def test_an_effect_is_positive_where_the_claim_is_right():
         {("as drawn", 0.0): [3.0, 2.0], ("as drawn", 0.2): [2.5, 1.4], ("late x2", 0.0): [2.0, 1.2]},
         "log_ratio",
     )
-    assert claims.sam_lowers_ratio(ratio).value == pytest.approx(0.55)
-    assert claims.late_lowers_ratio(ratio).value == pytest.approx(0.9)
+    assert measures.sam_lowers_ratio(ratio).value == pytest.approx(0.55)
+    assert measures.late_lowers_ratio(ratio).value == pytest.approx(0.9)
     loss = points_of({("as drawn", 0.0): [0.2, 0.4], ("as drawn", 0.3): [0.1, 0.5]}, "best_loss")
-    assert claims.sam_on_few_noisy_prompts(loss).value == pytest.approx(0.0)
+    assert measures.sam_on_few_noisy_prompts(loss).value == pytest.approx(0.0)
     accuracy = pd.DataFrame(
         [
             {"arm": f"adamw, {d} x2", "seed": s, "accuracy": a + longer, "steps": 300 + 300 * (longer > 0)}
@@ -374,9 +374,9 @@ def test_an_effect_is_positive_where_the_claim_is_right():
             for s in (0, 1)
         ]
     )
-    assert claims.gain(accuracy, "adamw, late x2", "adamw, random x2").value == pytest.approx(0.1)
+    assert measures.gain(accuracy, "adamw, late x2", "adamw, random x2").value == pytest.approx(0.1)
     with pytest.raises(MissingPoints):
-        claims.gain(accuracy, "muon, late x2", "muon, random x2")
+        measures.gain(accuracy, "muon, late x2", "muon, random x2")
 
 
 def test_a_small_language_model_gains_where_the_loss_falls_below_that_of_random_doubling():
@@ -396,7 +396,7 @@ def test_a_small_language_model_gains_where_the_loss_falls_below_that_of_random_
             for d, loss in losses.items()
         ]
     )
-    assert claims.small_language_model_gain(table_).value == pytest.approx(1.5)
+    assert measures.small_language_model_gain(table_).value == pytest.approx(1.5)
     shown = tables.language_model_table(table_)
     assert list(shown["below random x2"][:3]) == [
         "-0.50 [-0.50, -0.50]",
@@ -404,7 +404,7 @@ def test_a_small_language_model_gains_where_the_loss_falls_below_that_of_random_
         "+0.00 [+0.00, +0.00]",
     ]
     with pytest.raises(MissingPoints):
-        claims.small_language_model_gain(table_[table_["data"] != "late x2"])
+        measures.small_language_model_gain(table_[table_["data"] != "late x2"])
 
 
 def test_gains_are_over_random_doubling_with_the_same_optimizer_and_budget():
@@ -424,7 +424,7 @@ def test_gains_are_over_random_doubling_with_the_same_optimizer_and_budget():
 
 def test_a_time_that_never_came_does_not_count_for_the_claim():
     ratio = points_of({("as drawn", 0.0): [3.0, 2.0], ("as drawn", 0.2): [2.5, None]}, "log_ratio")
-    assert np.isnan(claims.sam_lowers_ratio(ratio).value)
+    assert np.isnan(measures.sam_lowers_ratio(ratio).value)
 
 
 def test_differences_are_paired():

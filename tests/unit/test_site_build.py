@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from beyondloss import catalogue
 from beyondloss.experiment import BadInput, sweep
-from beyondloss.site import build, generated, notebook, refresh
+from beyondloss.site import build, fonts, generated, notebook, refresh
 
 
 def chapter(code: str, scale: str = "quick"):
@@ -21,6 +21,8 @@ def chapter(code: str, scale: str = "quick"):
 def book(own_store, monkeypatch):
     """A checkout of two chapters without experiments; its root."""
     monkeypatch.setattr(catalogue, "chapters", lambda: [])
+    monkeypatch.setattr(fonts, "FACES", {})  # test_site_fonts.py cuts them
+    monkeypatch.setattr(fonts, "LICENCES", {})
     here = own_store.parent / "checkout"
     (here / "notebooks").mkdir()
     for name in ("01_first", "02_second"):

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from beyondloss.experiment import syntax
 from beyondloss.experiment.errors import BadInput, DamagedFile
 from beyondloss.site import notebook
 
@@ -220,10 +221,11 @@ def library(tmp_path, monkeypatch):
     data.mkdir(parents=True)
     (data / "quick.json").write_text("{}")
     monkeypatch.setattr(notebook, "root", lambda: tmp_path)
-    module = tmp_path / "module.py"
-    module.write_text('def f():\n    """Doc."""\n    return 1\n')
-    monkeypatch.setattr(notebook, "sources", lambda name, exempt: {"beyondloss.methods.toy": module})
-    monkeypatch.setattr(notebook, "code_digest", lambda name, exempt: "same")
+    module, empty = tmp_path / "module.py", tmp_path / "empty.py"
+    module.write_text('def f():\n    """Doc."""\n    return 1  # one\n')
+    empty.write_text("")
+    files = {"beyondloss": empty, "beyondloss.methods": empty, "beyondloss.methods.toy": module}
+    monkeypatch.setattr(syntax, "file_of", files.get)
     return tmp_path
 
 
@@ -258,9 +260,16 @@ def test_code_makes_outputs_stale(library, written):
 
 def test_a_comment_in_the_library_makes_outputs_stale_because_the_page_shows_it(library, written):
     path = written(stamped())
-    with (library / "module.py").open("a") as file:
-        file.write("# said otherwise\n")
+    module = library / "module.py"
+    module.write_text(module.read_text().replace("# one", "# said otherwise"))
     assert notebook.is_stale(path) == ["library"]
+
+
+def test_what_no_cell_reaches_does_not(library, written):
+    path = written(stamped())
+    with (library / "module.py").open("a") as file:
+        file.write("def g():\n    return 2\n")
+    assert notebook.is_stale(path) == []
 
 
 def test_a_script_of_the_library_counts(library, written):
@@ -285,8 +294,10 @@ def test_results_of_another_chapter_do_not(library, written):
 
 def test_the_library_digest_follows_imports_of_the_code_magics_left_out():
     code = "%matplotlib inline\nimport torch\nfrom beyondloss.site import notebook as n\n!ls"
-    assert notebook._imports(code) == ["beyondloss.site", "beyondloss.site.notebook"]
-    assert notebook._library_digest(code) != notebook._library_digest("import beyondloss.models")
+    nothing, read, write, other = (
+        notebook._library_digest(f"{code}\n{used}") for used in ("", "n.read", "n.write", "torch.sum")
+    )
+    assert len({nothing, read, write}) == 3 and other == nothing
 
 
 # Execution -------------------------------------------------------------------------------------------------

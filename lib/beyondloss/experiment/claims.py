@@ -69,8 +69,8 @@ class Verdict:
     """What became of a test at one scale.
 
     effect, control: of the test and of its precondition; None where nothing was measured.
-    adjusted: its p value after Holm's correction over the tests of the chapter that were judged at this scale; None
-        for a test that was not judged by an effect.
+    adjusted: its p value after Holm's correction over the tests of the chapter that were run at this scale; None for
+        a test that was not judged by an effect.
     """
 
     claim: Claim
@@ -157,11 +157,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts of a chapter at one scale, each with its adjusted p value; the verdicts stay as they are."""
-    family = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
+    """The verdicts of a chapter at one scale, each with its adjusted p value; the verdicts stay as they are.
+
+    A test whose precondition was absent is counted among them, as one that shows nothing: the number of tests that the
+    others are corrected for must not depend on how the controls came out.
+    """
+    family = [i for i, verdict in enumerate(verdicts) if verdict.effect is not None]
+    p_values = [1.0 if (p := verdicts[i].p) is None else p for i in family]
     found = list(verdicts)
-    for i, adjusted in zip(family, holm([verdicts[i].p for i in family]), strict=True):
-        found[i] = replace(found[i], adjusted=adjusted)
+    for i, adjusted in zip(family, holm(p_values), strict=True):
+        found[i] = replace(found[i], adjusted=None if found[i].p is None else adjusted)
     return found
 
 
@@ -238,8 +243,8 @@ class Finding:
 
     @property
     def ran(self) -> bool:
-        """Whether anything was measured for it; a proof alone is none."""
-        return any(verdict.effect is not None for verdict in self.tests)
+        """Whether any of its deciding tests was measured; a proof alone is none."""
+        return any(verdict.effect is not None for verdict in self.deciding)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,12 +18,16 @@ from typing import Any
 from beyondloss.experiment import paths
 from beyondloss.experiment.engines import THREADS, Inline, Job, Outcome
 from beyondloss.experiment.errors import BadInput
+from beyondloss.experiment.experiment import Experiment
 from beyondloss.experiment.resources import cores
 
 # for a Python that imports the earlier code; the answer goes to a file, since `run` may print
 DIGEST = """
-from beyondloss.experiment.digest import code_digest
-answer = code_digest(module)
+from beyondloss.experiment import BadInput, code_digest
+try:
+    answer = code_digest(f"{module}:{run}", f"{home}:{kind}")
+except BadInput:  # it knows digests of whole modules only
+    answer = code_digest(module)
 """
 MEASURE = """
 from beyondloss.experiment.store import plain
@@ -80,20 +84,13 @@ class Earlier(Inline):
     def outcome(self, handle: Future) -> Outcome:
         return handle.result()
 
-    def code(self, module: str) -> str | None:
-        """The code digest of `module` there; None where there was no such module."""
-        return self._ask(DIGEST, module=module)[0]
+    def code_digest(self, experiment: Experiment) -> str | None:
+        """The digest, made by the code there, of what measures the experiment there; None where nothing did."""
+        return self._ask(DIGEST, **_names(experiment.run, experiment.point))[0]
 
     def _measure(self, job: Job) -> Outcome:
-        kind, run = type(job.points[0]), job.run
         configs = [asdict(point) for point in job.points]
-        names = {
-            "home": kind.__module__,
-            "kind": kind.__name__,
-            "module": run.__module__,
-            "run": run.__name__,
-        }
-        answer, complaint = self._ask(MEASURE, **names, configs=configs)
+        answer, complaint = self._ask(MEASURE, **_names(job.run, type(job.points[0])), configs=configs)
         return Outcome(answer, failure=complaint)
 
     def _ask(self, script: str, **names: Any) -> tuple[Any, str]:
@@ -115,3 +112,8 @@ class Earlier(Inline):
         # as many threads as in a process of `Local`, for the same rounding
         threads = dict.fromkeys(THREADS, str(max(1, cores() // self.size))) if self.size > 1 else {}
         return os.environ | threads | {"PYTHONPATH": imports, "BEYONDLOSS_ROOT": str(self.files)}
+
+
+def _names(run: Callable, point: type) -> dict[str, str]:
+    """Where a Python that has imported neither finds `run` and the class of its points."""
+    return {"home": point.__module__, "kind": point.__name__, "module": run.__module__, "run": run.__name__}

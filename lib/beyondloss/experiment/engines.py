@@ -97,7 +97,7 @@ def measure_elsewhere(job: bytes) -> Outcome:
     """Measure a pickled job in a process that has just loaded its code, or loaded it for an earlier job."""
     try:
         job = pickle.loads(job)
-        if _digest_when_loaded(job.run.__module__) != job.code:
+        if _digest_when_loaded(job.run, type(job.points[0])) != job.code:
             raise RuntimeError(f"{job.run.__module__} was edited while the sweep was running: run it again")
         return measure(job)
     except BaseException:  # an import that fails, or a point that calls sys.exit

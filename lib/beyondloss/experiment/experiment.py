@@ -20,8 +20,8 @@ class Experiment:
 
     run: measures points that are equal but for `seed` side by side, and returns one dict of metrics a point (numbers,
         None, text, lists of these); it must give what it gives one at a time, to rounding. A metric `diverged_at` holds
-        the step at which the loss ceased to be finite, or None. The code digest starts at its module, so keep presets
-        and figures in another one if an edit of theirs shall not make points stale.
+        the step at which the loss ceased to be finite, or None. The code digest covers what it and `point` reach
+        by name (see `digest`), so neither presets nor figures are part of it.
     presets: scale -> field -> value, or Axis of values. Fields that a preset leaves out take the point's defaults.
     stored: scales too dear for their budget: points come from the store unless asked for.
     together: at most so many seeds side by side.
@@ -37,7 +37,7 @@ class Experiment:
     stored: frozenset[str] = frozenset()
     together: int = 8
     tolerance: Mapping[str, float | int] = field(default_factory=dict)
-    loaded: float = field(default_factory=time.time, repr=False)
+    imported_at: float = field(default_factory=time.time, repr=False)
 
     def __post_init__(self):
         if not (is_dataclass(self.point) and get_type_hints(self.point).get("seed") is int):
@@ -58,7 +58,7 @@ class Experiment:
     @property
     def code_digest(self) -> str:
         """Digest of the code that measures the points, as it lies on disk."""
-        return digest.code_digest(self.run.__module__)
+        return digest.code_digest(self.run, self.point)
 
     def plan(self, scale: str, *, seeds: Any = None, overrides: Mapping[str, Any] | None = None) -> "Plan":
         """The grid of points at `scale`; the seed varies fastest.

@@ -28,7 +28,7 @@ class Record:
 
     experiment: str
     key: str  # digest of the configuration
-    code: str  # digest of the code that measured it, or that `verify` found to agree
+    code_digest: str  # of the code that measured it, or that `verify` found to agree
     config: dict[str, Any]
     metrics: dict[str, Any]
     seconds: float | int
@@ -70,10 +70,10 @@ class Store:
         found = [_record(*_read(path))] if path.exists() else []
         if found and (found[0].experiment, found[0].key) != (experiment.name, key):
             raise _damage(path)
-        if not found or found[0].code != code:
+        if not found or found[0].code_digest != code:
             found += filter(None, [self._published_records().get((experiment.name, key))])
-        best = next((r for r in found if r.code == code), found[0] if found else None)
-        return best and replace(best, state="current" if best.code == code else "stale")
+        best = next((r for r in found if r.code_digest == code), found[0] if found else None)
+        return best and replace(best, state="current" if best.code_digest == code else "stale")
 
     def put(
         self, experiment: Experiment, point: Any, metrics: dict, seconds: float, provenance: dict
@@ -90,7 +90,9 @@ class Store:
             record = self.get(experiment, point)
             if record is None or record.state == "current":
                 return False
-            self._write_point(self.path(experiment, point), replace(record, code=self.code(experiment)))
+            self._write_point(
+                self.path(experiment, point), replace(record, code_digest=self.code(experiment))
+            )
             return True
 
     def publish(self, experiments: Iterable[Experiment], fresh: bool = False) -> Path:
@@ -191,13 +193,15 @@ def _folded(records: list[Record]) -> tuple[list[dict], list[dict]]:
     for record in records:
         if record.provenance not in provenances:
             provenances.append(record.provenance)
-        row = {name: value for name, value in vars(record).items() if name != "state"}
+        values = {name: value for name, value in vars(record).items() if name != "state"}
+        row = {"code" if name == "code_digest" else name: value for name, value in values.items()}
         rows.append(row | {"provenance": provenances.index(record.provenance)})
     return rows, provenances
 
 
 def _record(rows: list[dict], provenances: list[dict]) -> Record:
-    return Record(**rows[0] | {"provenance": provenances[rows[0]["provenance"]]})
+    row = rows[0] | {"provenance": provenances[rows[0]["provenance"]]}
+    return Record(code_digest=row.pop("code"), **row)
 
 
 def _digest(rows: list[dict], provenances: list[dict]) -> str:

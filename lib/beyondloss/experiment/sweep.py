@@ -90,12 +90,12 @@ def table(plan: Plan, store: Store | None = None) -> "pd.DataFrame":
 
 def engine_for(plan: Plan, engine: str, workers: int | None, points: list) -> Inline:
     """The engine for these points: processes only where there is more than one group to share among them."""
-    gpus = plan.cost.gpus
+    gpus, experiment = plan.cost.gpus, plan.experiment
     if engine == "ray":
         return OnRay(workers, gpus)
-    size = min(workers or (1 if gpus else cores()), len(plan.experiment.groups(points)))
+    size = min(workers or (1 if gpus else cores()), len(experiment.groups(points)))
     # code edited since it was loaded here is measured as it stands on disk: by a new process
-    edited = digest.edited_since(plan.experiment.run.__module__, plan.experiment.loaded)
+    edited = digest.edited_since(experiment.imported_at, experiment.run, experiment.point)
     return Inline() if size == 1 and not edited else Local(size)
 
 

@@ -96,8 +96,8 @@ def verify(
 
 def _measured_by(past: Earlier, plan: Plan, records: Mapping[Any, Record], commit: str) -> dict[Any, Record]:
     """The stored points that the earlier code has measured; BadInput where there are none."""
-    code = past.code(plan.experiment.run.__module__)
-    theirs = {point: record for point, record in records.items() if record.code == code}
+    code = past.code_digest(plan.experiment)
+    theirs = {point: record for point, record in records.items() if record.code_digest == code}
     if not theirs:
         commits = ", ".join(sorted({record.provenance.get("commit", "?") for record in records.values()}))
         raise BadInput(

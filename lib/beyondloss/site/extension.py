@@ -1,5 +1,6 @@
 """A Sphinx extension for what only Sphinx knows: which proof belongs to a theorem, where a term is explained.
 
+- Theorems and equations are numbered within their chapter.
 - A theorem links its proof and its check, the next cell that asserts something; it stands in the index, so that
   search finds it by name.
 - The first use of a term of the field on a page links the glossary.
@@ -18,6 +19,7 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
@@ -94,6 +96,25 @@ def _line_of_links(found: dict[str, str]) -> nodes.paragraph:
     for name, target in found.items():
         line += nodes.reference("", name, refid=target, internal=True)
     return line
+
+
+# Numbers ----------------------------------------------------------------------------------------------------
+
+
+def number_within_chapters(_app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Number theorems and equations within their chapter, 10.3, and on other pages within the page.
+
+    Sphinx counts through the whole book, and by sections only in a book whose contents are numbered from 1 on; ours has
+    the numbers of its chapters.
+    """
+    for page, kinds in env.toc_fignumbers.items():
+        chapter = re.match(r"notebooks/(\d+)_", page)
+        before = (int(chapter[1]),) if chapter else ()
+        for numbers in kinds.values():
+            in_order = sorted(numbers, key=numbers.__getitem__)
+            for position, anchor in enumerate(in_order, 1):
+                numbers[anchor] = (*before, position)
+    return []
 
 
 # Glossary ---------------------------------------------------------------------------------------------------
@@ -265,6 +286,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(Theorems)
     app.add_directive("explorer", ExplorerDirective)
     app.connect("builder-inited", read_labels)
+    app.connect("env-get-updated", number_within_chapters, priority=900)  # once Sphinx has counted
     app.connect("doctree-resolved", link_terms)
     app.connect("autodoc-process-docstring", read_docstring)
     app.connect("autodoc-process-signature", read_signature)

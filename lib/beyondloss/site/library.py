@@ -1,8 +1,8 @@
 """The reference of the library: one page a package, made by Sphinx's autodoc from the docstrings.
 
 Docstrings of this project are plain text: paragraphs, `code`, lines that explain a name, and labels of the book ("eq.
-md-mass", "theorem md-posterior"). They become reStructuredText that is valid whatever they hold, with the labels as
-links.
+md-signal-mass", "theorem md-posterior"). They become reStructuredText that is valid whatever they hold, with the
+labels as links.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _used_in(module: str) -> list[str]:
 
 
 def _reach(chapter: Chapter) -> set[str]:
-    return {name for e in chapter.experiments for name in sources(e.run.__module__)}
+    return {name for e in chapter.experiments for name in sources(e.run, e.point)}
 
 
 # Docstrings -------------------------------------------------------------------------------------------------

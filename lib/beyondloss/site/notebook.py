@@ -25,7 +25,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from beyondloss.experiment.digest import code_digest, sources
+from beyondloss.experiment.digest import WHOLE, Reach
 from beyondloss.experiment.errors import BadInput, DamagedFile, Failed, choose
 from beyondloss.experiment.paths import root
 
@@ -37,10 +37,7 @@ KERNEL = {
 }
 KEPT_OF_A_CELL = ("tags", "mystnb")
 KEPT_OF_A_NOTEBOOK = ("beyondloss", "mystnb")
-UNSHOWN = (
-    ["experiment"],
-    ["page"],
-)  # parts of the package whose source no chapter shows
+UNSHOWN = (["experiment"], ["page"])  # parts of the package whose source no chapter shows
 FIGURE_DATA = "text/csv"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -82,6 +79,28 @@ def source_text(nb: NotebookNode) -> str:
         tags = " ".join(cell.metadata.get("tags", []))
         blocks.append(f"# %% [{cell.cell_type}] {tags}".rstrip() + f"\n{cell.source}\n")
     return "\n".join(blocks)
+
+
+# Numbers ---------------------------------------------------------------------------------------------------
+
+# What a first cell begins with, so that JupyterLab numbers as the site does. Everywhere else it is no more than two
+# rules: as Markdown, what stands between them is a comment.
+NUMBERING = """---
+<!--: what follows numbers theorems and equations in JupyterLab
+numbering: {{enumerator: {}.%s}}
+? -->
+---
+"""
+
+
+def numbering(chapter: int) -> str:
+    """The lines that make JupyterLab number theorems and equations within `chapter`: 10.3."""
+    return NUMBERING.format(chapter)
+
+
+def without_numbering(source: str) -> str:
+    """The source of a first cell without those lines; the site numbers by itself (site.extension)."""
+    return re.sub(r"\A---\n<!--:.*?^---\n", "", source, flags=re.DOTALL | re.MULTILINE)
 
 
 # Parameters ------------------------------------------------------------------------------------------------
@@ -278,20 +297,21 @@ def _digest(value: Any) -> str:
 
 
 def _library_digest(code: str) -> str:
-    """Digest of all of the package that `code` reaches, its scripts and style sheets too."""
-    parts: dict[str, str] = {}
-    for name in _imports(code):
-        try:
-            files = sources(name, exempt="")
-        except BadInput:  # a function or class: the module that it comes from is listed as well
-            continue
-        parts[name] = code_digest(name, exempt="")
+    """Digest of all definitions of the package that `code` reaches, and of the scripts and style sheets beside them."""
+    plain = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
+    reach = Reach.of_cells(plain)
+    parts = {"reached": reach.digest}
+    for node, (statements, _) in reach.nodes.items():
         # a chapter shows the source of its method, comments and all; of how a page is made it shows none
-        parts |= {
-            module: _sha(path) for module, path in files.items() if module.split(".")[1:2] not in UNSHOWN
-        }
-        for folder in {path.parent for path in files.values()}:
-            parts |= {p.name: _sha(p) for p in folder.iterdir() if p.suffix in (".mjs", ".css", ".json")}
+        if node.module.split(".")[1:2] not in UNSHOWN:
+            shown = (
+                [reach.sources[node.module].read_text()]
+                if node.name == WHOLE
+                else [s.text for s in statements]
+            )
+            parts[":".join(node)] = _digest(shown)
+    for folder in {path.parent for path in reach.sources.values()}:
+        parts |= {p.name: _sha(p) for p in folder.iterdir() if p.suffix in (".mjs", ".css", ".json")}
     return _digest(parts)
 
 
@@ -304,19 +324,6 @@ def _results_digest(slug: str) -> str:
 
 def _sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _imports(code: str) -> list[str]:
-    """Names in beyondloss that `code` imports, modules and what comes from them; magics left out."""
-    plain = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
-    names = set()
-    for node in ast.walk(ast.parse(plain)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return sorted(name for name in names if name.split(".")[0] == "beyondloss")
 
 
 # Execution -------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
+from playwright.sync_api import Error, sync_playwright
+from pypdf import PdfReader
 
 from beyondloss.experiment.errors import BadInput
 
@@ -46,8 +48,6 @@ def print_book(site: Path, say: Callable[[str], None] = print) -> Path:
 
     Raises BadInput where there is no site, or no browser that prints.
     """
-    from playwright.sync_api import sync_playwright
-
     if not (site / "index.html").is_file():
         raise BadInput("no site to print yet: make it with `beyondloss build`")
     pages = [name for name in pages_in_order(site) if not name.startswith(LEFT_OUT)]
@@ -102,8 +102,6 @@ def one_sheet(site: Path, pages: list[str], numbers: dict[str, int]) -> str:
 
 def page_numbers(pdf: Path) -> dict[str, int]:
     """Anchor -> number of the page on which it stands, of the anchors that something links to."""
-    from pypdf import PdfReader
-
     reader = PdfReader(pdf)
     found = reader.named_destinations.items()
     return {name.lstrip("/"): reader.get_destination_page_number(to) + 1 for name, to in found}
@@ -182,8 +180,6 @@ def served(site: Path, made: Mapping[str, str] | None = None) -> Iterator[str]:
 
 
 def browser_of(playwright: Any) -> Any:
-    from playwright.sync_api import Error
-
     names = ("chromium", "chromium-browser", "google-chrome")
     system = next(filter(None, map(shutil.which, names)), None)
     try:

@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter
-from beyondloss.site import chapters, finish, library, notebook
+from beyondloss.site import chapters, finish, fonts, library, notebook
 from beyondloss.site.chapters import Place
 from beyondloss.site.figures import Figure, caption, figures, lighten
 
@@ -26,6 +26,7 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
     extra = stage / EXTRA
     extra.mkdir()
     _configure(stage / "_config.yml", place)
+    fonts.write(stage / "book" / "_static" / "fonts", here / "_build" / "fonts")
     (extra / "404.html").write_text(finish.not_found(place.url), encoding="utf-8")
     written = {chapter.name: chapter for chapter in catalogue.chapters()}
     for path in sorted((stage / "notebooks").glob("*.ipynb")):
@@ -88,7 +89,7 @@ def _dress_chapter(
                 _link_sources(output.get("data", {}))
                 _name_headings(output.get("data", {}))
     nb.cells[0].source = chapters.insert(
-        nb.cells[0].source, chapters.opening(chapter, drawn, scale, place, here)
+        notebook.without_numbering(nb.cells[0].source), chapters.opening(chapter, drawn, scale, place, here)
     )
     notebook.without_data(nb)
 

@@ -128,8 +128,31 @@ def where(recipe, per_class):
     )
 
 
+def worth_picking(corner, size):
+    """One picked set better than random images in a corner, or none; in the other corners it is the reverse."""
+    place = CORNERS.index(corner)
+
+    def with_sets(value):
+        row = tuple(value if i == place else 1.2 - value for i in range(4))
+        random = dict.fromkeys(("random", "random again"), (0.6,) * 4)
+        return EVEN | random | dict.fromkeys(PICKED, tuple(min(v, 0.5) for v in row)) | {"MTT": row}
+
+    mirror = with_sets(0.5)
+    return where(Recipe(judged(with_sets(0.7)), judged(mirror | dict.fromkeys(PICKED, mirror["MTT"]))), size)
+
+
 HARD, HARD_AUGMENTED = beats("hard"), beats("hard, augmented")
-RECIPES = {
+CONTROLS = {
+    "6.1a": ("hard", 1),
+    "6.1b": ("hard, augmented", 1),
+    "6.1e": ("hard", 10),
+    "6.1f": ("hard", 50),
+    "6.1g": ("hard", 1),
+    "6.1h": ("hard, augmented", 1),
+    "6.1j": ("hard", 10),
+    "6.1k": ("hard", 50),
+}
+RECIPES = {f"{number} control": worth_picking(*control) for number, control in CONTROLS.items()} | {
     "6.1a": where(HARD, 1),
     "6.1b": where(HARD_AUGMENTED, 1),
     "6.1c": where(RECIPE_ADDS, 1),

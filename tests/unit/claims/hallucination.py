@@ -152,7 +152,25 @@ def real(detector):
     )
 
 
+def asking_always(rule):
+    """A rule at a budget of one beside no asking; other rules, and other budgets of this one, do the reverse."""
+    others = {("interval", 1.0), ("value", 1.0)} - {(rule, 1.0)}
+
+    def of(by):
+        known = {"mean pairwise distance": 0.7, (rule, 1.0): 0.7 + by, (rule, 0.5): 0.7 - by}
+        return areas(known | dict.fromkeys(others, 0.7 - by), itself=0.7 - by)
+
+    return Recipe(of(0.05), of(-0.05))
+
+
 RECIPES = {
+    "10.3a control": asking_always("interval"),
+    "10.3b control": asking_always("value"),
+    "10.3g control": Recipe(
+        curves(planned_error=lambda budget: 0.16 - 0.05 * budget),
+        curves(planned_error=lambda budget: 0.16 + 0.05 * budget),
+    ),
+    "10.3h control": real("value 1"),
     "10.1a": Recipe(
         classes(self=0.8, self_oracle=0.805),
         classes(self=0.8, self_oracle=0.85),

@@ -53,6 +53,30 @@ def grokking(label, diffusion):
     return metrics
 
 
+def leaves_chance(at):
+    """Label training memorises at 100 steps and solves at 1600; held-out accuracy reaches 0.6 at the step `at`.
+
+    With weight decay, and with other objectives, it does the reverse.
+    """
+
+    def metrics(point):
+        ours = point.objective == "label" and point.weight_decay == 0
+        first = at if ours else 10_000 // at
+        steps = [first * (0.5 + noise(point, 0.01)), first * (1 + noise(point, 0.01)), 10_000]
+        return {
+            "memorised_at": 100,
+            "generalised_at": 1600,
+            "step": steps,
+            "held_out_accuracy": [0.5, 0.6, 1.0],
+        }
+
+    return metrics
+
+
+def never_solved(point):
+    return leaves_chance(1600)(point) | {"generalised_at": NEVER}
+
+
 # Laws of the mask rate --------------------------------------------------------------------------------------------
 
 
@@ -118,6 +142,7 @@ def at_better_rate(made):
 LASTS = ahead("bound", -0.1, INNER, UNIFORM)
 RECIPES = {
     "3.1a": Recipe(pull(5), pull(-5), (pull(2), pull(5, error=1e-6))),
+    "3.2a control": Recipe(leaves_chance(800), leaves_chance(50), (leaves_chance(400), never_solved)),
     "3.2a": Recipe(
         grokking((100, 1600, 1.0), (200, 400, 1.0)),
         grokking((100, 400, 1.0), (200, 1600, 1.0)),

@@ -27,6 +27,11 @@ def doubled(late, elsewhere):
 
 
 RECIPES = {
+    "2.1d control": ahead("log_ratio", -1.0, SHARP, PLAIN),
+    "2.2b control": ahead("log_ratio", -1.0, LATE, PLAIN),
+    "2.2c control": ahead("log_ratio", -1.0, PROXY, RANDOM),
+    "2.3a control": more_accurate("adamw, hard tasks x2", "adamw, random x2"),
+    "2.3b control": more_accurate("muon, hard tasks x2", "muon, random x2"),
     "2.1b": ahead("log_ratio", -1.0, SHARP, PLAIN),
     "2.1c": ahead("log_ratio", -1.0, SHARP, PLAIN),
     "2.1d": ahead("loss_at_gradients", -0.1, SHARP, PLAIN),

@@ -1,257 +1,36 @@
-"""The claims of chapter 6, with the criteria by which the tables judge them."""
+"""The claims of chapter 6, their tests, and the criteria by which tables judge them."""
 
 from dataclasses import replace
-from itertools import combinations
 
-import numpy as np
-import pandas as pd
-
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval, paper_claims
-from beyondloss.methods.dataset_distillation import scores
-from beyondloss.methods.dataset_distillation.settings import CORNERS, MATCHED, METHODS
-
-BARE, FULL_RECIPE = "hard", "soft, augmented"
-COMPARED = ("random again", "herding", "k-center", "DC", "DSA", "DM", "MTT", "decoupled")
-PICKED = ("herding", "k-center", *MATCHED)  # sets that somebody took trouble to choose or to make
-SMALL = 0.02  # how far from neutral a score of random images may be
-
-
-def at_size(table: pd.DataFrame, per_class: int | None = None) -> pd.DataFrame:
-    """The points with one number of images a class, the smallest unless one is named; MissingPoints without."""
-    size = table["per_class"].min() if per_class is None else per_class
-    rows = table[table["per_class"] == size]
-    if rows.empty:
-        raise MissingPoints(f"no point with {size} images a class")
-    return rows
-
-
-def by_method(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A metric as rows of seeds and columns of methods. MissingPoints where seeds or the random set lack."""
-    wide = rows.pivot(index="seed", columns="method", values=metric)
-    if "random" not in wide or wide["random"].isna().any():
-        raise MissingPoints("the random subset, which everything is compared with, is missing")
-    return wide
-
-
-def present(wide: pd.DataFrame, methods: tuple[str, ...]) -> list[str]:
-    found = [method for method in methods if method in wide]
-    if len(found) < 2:
-        raise MissingPoints(f"fewer than two of {', '.join(methods)}")
-    if wide[found].isna().any(axis=None):
-        raise MissingPoints(f"some seeds of {', '.join(found)}")
-    return found
-
-
-def best_of(rows: pd.DataFrame, corner: str) -> str:
-    """The picked or made set of the greatest mean accuracy in a corner: on test images, so with its luck."""
-    accuracy = by_method(rows, corner)
-    return str(accuracy[present(accuracy, PICKED)].mean().idxmax())
-
-
-def rounds(rows: pd.DataFrame, turn: int) -> pd.DataFrame:
-    """The same table with the accuracies of one round instead of their mean."""
-    return rows.assign(**{c: rows[f"{c}, rounds"].str[turn] for c in CORNERS})
-
-
-# The scores of sets in tables -------------------------------------------------------------------------------
-
-
-def reference(method: str) -> str:
-    """What a set is compared with: the random subset, and this one with another."""
-    return "random again" if method == "random" else "random"
-
-
-def recovery(rows: pd.DataFrame, method: str) -> pd.Series:
-    """HLR, one value a seed."""
-    whole, hard = by_method(rows, "whole"), by_method(rows, BARE)
-    return scores.hard_label_recovery(whole["random"], hard[method])
-
-
-def improvement(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
-    """IOR under one recipe, one value a seed."""
-    accuracy = by_method(rows, corner)
-    return scores.improvement_over_random(accuracy[method], accuracy[reference(method)])
-
-
-def label_robust(
-    rows: pd.DataFrame, method: str, corner: str | None = None, weight: float = 0.5
-) -> pd.Series:
-    """LRS with the method's own recipe or another one, one value a seed."""
-    ior = improvement(rows, method, corner or METHODS[method].corner)
-    return scores.label_robust_score(recovery(rows, method), ior, weight)
-
-
-def augmentation_robust(
-    rows: pd.DataFrame, method: str, labels: str | None = None, weight: float = 0.5
-) -> pd.Series:
-    """ARS with the method's own labels or others, one value a seed."""
-    labels = labels or METHODS[method].labels
-    gains = [improvement(rows, method, corner) for corner in (f"{labels}, augmented", labels)]
-    return scores.augmentation_robust_score(*gains, weight)
-
-
-# Measures of the claims -------------------------------------------------------------------------------------
-
-
-def random_against_best(corner: str, per_class: int | None = None):
-    """Random images with soft labels and augmentation against the best picked or made set in a corner."""
-
-    def measure(table: pd.DataFrame) -> Effect:
-        rows = at_size(table, per_class)
-        best = accuracy_of(rows, best_of(rows, corner), corner)
-        return paired_interval(by_method(rows, FULL_RECIPE)["random"] - best, unit="accuracy")
-
-    return measure
-
-
-def random_against_best_choice(table: pd.DataFrame) -> Effect:
-    """The same where validation chooses views and one of four rates for both sides, each set's own best mean taken."""
-    accuracy = by_method(at_size(table), "by choice")
-    made = accuracy[present(accuracy, MATCHED)]
-    return paired_interval(accuracy["random"] - made[made.mean().idxmax()], unit="accuracy")
-
-
-def gains(table: pd.DataFrame) -> dict[str, tuple[pd.Series, pd.Series]]:
-    """What the recipe and what the images of the matching methods add, one value a seed, by what comes first."""
-    rows = at_size(table)
-    bare, full = by_method(rows, BARE), by_method(rows, FULL_RECIPE)
-    made = present(full, MATCHED)
-    recipe = full["random"] - bare["random"], (full[made] - bare[made]).mean(axis=1, skipna=False)
-    images = (part[made].mean(axis=1, skipna=False) - part["random"] for part in (full, bare))
-    found = dict(zip(("recipe", "images"), zip(recipe, images, strict=True), strict=True))
-    return found | {"average": tuple(sum(parts) / 2 for parts in zip(*found.values(), strict=True))}
-
-
-def recipe_against_images(first: str):
-    """What labels and augmentation add less what images add, with one of them first or averaged (`gains`)."""
-
-    def measure(table: pd.DataFrame) -> Effect:
-        recipe, images = gains(table)[first]
-        return paired_interval(recipe - images, unit="accuracy")
-
-    return measure
-
-
-def noise_labels(table: pd.DataFrame) -> Effect:
-    """Soft against hard labels on as many noise images as the teacher has inputs."""
-    rows = table[(table["inputs"] == "noise") & (table["images"] == 65)]
-    if rows.empty:
-        raise MissingPoints("no point with 65 noise images")
-    if rows.loc[rows["labels"] == "soft", "error"].max() > 1e-6:
-        return Effect(-1.0, -np.inf, np.inf, rows["seed"].nunique(), "accuracy")
-    accuracy = rows.pivot(index="seed", columns="labels", values="accuracy")
-    return paired_interval(accuracy["soft"] - accuracy["hard"], unit="accuracy")
-
-
-def share_of_images(values: np.ndarray) -> float:
-    """Share of the variance of values [set, recipe] that the sets' own means explain."""
-    total = np.sum((values - values.mean()) ** 2)
-    return float(values.shape[1] * np.sum((values.mean(1) - values.mean()) ** 2) / total) if total else np.nan
-
-
-def image_shares(rows: pd.DataFrame, measure, over: tuple[str, ...]) -> pd.Series:
-    """`share_of_images` of a measure (rows, method, recipe) -> one value a seed."""
-    methods = present(by_method(rows, BARE), COMPARED)
-    cells = np.array([[measure(rows, method, recipe).to_numpy() for recipe in over] for method in methods])
-    seeds = by_method(rows, BARE).index
-    return pd.Series([share_of_images(cells[..., i]) for i in range(len(seeds))], index=seeds)
-
-
-def accuracy_of(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
-    return by_method(rows, corner)[method]
-
-
-def averaged(rows: pd.DataFrame, method: str, labels: str) -> pd.Series:
-    """Accuracy with one kind of labels, averaged over augmentation."""
-    return sum(accuracy_of(rows, method, corner) for corner in (labels, f"{labels}, augmented")) / 2
-
-
-def lrs_tells_images(table: pd.DataFrame) -> Effect:
-    rows = at_size(table)
-    gain = image_shares(rows, label_robust, CORNERS) - image_shares(rows, accuracy_of, CORNERS)
-    return paired_interval(gain, unit="share of variance")
-
-
-def ars_tells_images(table: pd.DataFrame) -> Effect:
-    rows = at_size(table)
-    ars = image_shares(rows, augmentation_robust, ("hard", "soft"))
-    return paired_interval(ars - image_shares(rows, accuracy_of, CORNERS), unit="share of variance")
-
-
-def rank_correlations(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
-    """Spearman's correlation over methods, one value a seed."""
-    return first.rank(axis=1).corrwith(second.rank(axis=1), axis=1)
-
-
-def own_accuracy(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({m: accuracy_of(rows, m, METHODS[m].corner) for m in methods})
-
-
-def own_scores(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({m: label_robust(rows, m) for m in methods})
-
-
-def bare_accuracy(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """Accuracy with hard labels and no augmentation, which is one recipe for all."""
-    return by_method(rows, BARE)[methods]
-
-
-def predictions(rows: pd.DataFrame, measure, methods: list[str]) -> pd.Series:
-    """Rank correlation over sets of a measure (rows, methods) with another architecture's accuracy, a value a seed."""
-    return rank_correlations(measure(rows, methods), by_method(rows, "two-layer")[methods])
-
-
-def lrs_predicts_better_than(other):
-    """Rank correlation with another architecture's accuracy: that of LRS less that of another measure."""
-
-    def measure(table: pd.DataFrame) -> Effect:
-        rows = at_size(table)
-        methods = present(by_method(rows, "two-layer"), COMPARED)
-        by_score, by_other = (predictions(rows, m, methods) for m in (own_scores, other))
-        return paired_interval(by_score - by_other, unit="rank correlation")
-
-    return measure
-
-
-def ars_tells_images_beyond_averaging(table: pd.DataFrame) -> Effect:
-    """ARS against the accuracies that it contains, averaged over augmentation."""
-    rows = at_size(table)
-    ars, plain = (image_shares(rows, m, ("hard", "soft")) for m in (augmentation_robust, averaged))
-    return paired_interval(ars - plain, unit="share of variance")
-
-
-def random_is_neutral(table: pd.DataFrame) -> Effect:
-    """How far within SMALL of its neutral value ARS of a second random subset stays, the farther of both labels."""
-    rows = at_size(table)
-    away = [augmentation_robust(rows, "random again", labels) - scores.NEUTRAL for labels in ("hard", "soft")]
-    effects = [paired_interval(SMALL - sign * a) for a in away for sign in (1, -1)]
-    return min(effects, key=lambda effect: effect.low)
-
-
-def order_reverses(table: pd.DataFrame) -> Effect:
-    """Accuracy puts random images with soft labels before DM with hard labels, LRS after: the lesser lead."""
-    rows = at_size(table)
-    accuracy = accuracy_of(rows, "random", FULL_RECIPE) - accuracy_of(rows, "DM", BARE)
-    score = label_robust(rows, "DM", BARE) - label_robust(rows, "random", FULL_RECIPE)
-    return min((paired_interval(lead) for lead in (accuracy, score)), key=lambda effect: effect.low)
-
-
-def discordance(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
-    """Share of pairs of columns that two tables order differently, row by row; ties are no difference."""
-    pairs = list(combinations(first.columns, 2))
-    signs = [np.sign(t[a] - t[b]) * np.sign(u[a] - u[b]) for t, u in [(first, second)] for a, b in pairs]
-    return sum((sign < 0).astype(float) for sign in signs) / len(pairs)
-
-
-def order_changes(table: pd.DataFrame) -> Effect:
-    """Discordance of accuracy and LRS, each of another round, less that of accuracy in one round and the other."""
-    rows = at_size(table)
-    methods = present(by_method(rows, BARE), COMPARED)
-    one, other = rounds(rows, 0), rounds(rows, 1)
-    accuracy = [own_accuracy(r, methods) for r in (one, other)]
-    lrs = [own_scores(r, methods) for r in (one, other)]
-    crossed = (discordance(accuracy[0], lrs[1]) + discordance(accuracy[1], lrs[0])) / 2
-    return paired_interval(crossed - discordance(*accuracy), unit="share of pairs")
+from beyondloss.experiment import Claim, Precondition, paper_claims
+from beyondloss.methods.dataset_distillation.measures import (
+    BARE,
+    ars_tells_images,
+    ars_tells_images_beyond_averaging,
+    bare_accuracy,
+    lrs_predicts_better_than,
+    lrs_tells_images,
+    noise_labels,
+    order_changes,
+    order_reverses,
+    own_accuracy,
+    picked_against_random,
+    random_against_best,
+    random_against_best_choice,
+    random_is_neutral,
+    recipe_against_images,
+)
+
+
+def picking_helps(corner: str, per_class: int = 1) -> Precondition:
+    """Whether there is a set worth picking or making: without one, nothing can be said about beating it."""
+    images = "one image" if per_class == 1 else f"{per_class} images"
+    return Precondition(
+        "A picked or distilled set is better than random images under the same recipe.",
+        f"Accuracy with {images} a class, {corner} labels: the best set (by its mean over seeds) minus random images; "
+        "the interval lies above 0.",
+        picked_against_random(corner, None if per_class == 1 else per_class),
+    )
 
 
 def on_fashion(number: str, model: Claim) -> Claim:
@@ -274,6 +53,7 @@ DIGITS = (
         "interval lies above 0.",
         "ranking",
         random_against_best(BARE),
+        precondition=picking_helps(BARE),
     ),
     Claim(
         "6.1b",
@@ -281,6 +61,7 @@ DIGITS = (
         "As 6.1a, against hard labels with augmentation.",
         "ranking",
         random_against_best("hard, augmented"),
+        precondition=picking_helps("hard, augmented"),
     ),
     Claim(
         "6.1c",
@@ -290,6 +71,7 @@ DIGITS = (
         "interval lies above 0.",
         "ranking",
         recipe_against_images("recipe"),
+        precondition=picking_helps(BARE),
     ),
     Claim(
         "6.1d",
@@ -307,6 +89,7 @@ DIGITS = (
         "As 6.1a, with ten images a class.",
         "more_images",
         random_against_best(BARE, 10),
+        precondition=picking_helps(BARE, 10),
     ),
     Claim(
         "6.1f",
@@ -314,6 +97,7 @@ DIGITS = (
         "As 6.1a, with fifty images a class.",
         "more_images",
         random_against_best(BARE, 50),
+        precondition=picking_helps(BARE, 50),
     ),
     Claim(
         "6.2a",
@@ -392,6 +176,7 @@ STRICTER = (
         "over both recipes; the interval lies above 0.",
         "fashion",
         recipe_against_images("average"),
+        precondition=picking_helps(BARE),
     ),
     Claim(
         "6.1m",

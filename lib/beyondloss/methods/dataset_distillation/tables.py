@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from beyondloss.experiment import Effect, MissingPoints, paired_interval
-from beyondloss.methods.dataset_distillation import claims, labels, scores, theory
+from beyondloss.methods.dataset_distillation import labels, measures, scores, theory
 from beyondloss.methods.dataset_distillation.evaluation import KINDS_OF
 from beyondloss.methods.dataset_distillation.ranking import drawn
 from beyondloss.methods.dataset_distillation.settings import CORNERS, MATCHED, METHODS, OPTIMISED
@@ -21,34 +21,30 @@ def method_of(entry: str) -> str:
 
 def scoreboard(table: pd.DataFrame, per_class: int | None = None, weight: float = 0.5) -> pd.DataFrame:
     """One row an entry, each under the recipe of its publication: accuracy, HLR, IOR, LRS and ARS with intervals."""
-    rows = claims.at_size(table, per_class)
+    rows = measures.at_size(table, per_class)
     board = [board_row(rows, entry, corner, weight) for entry, corner in ENTRIES.items() if has(rows, entry)]
     return pd.DataFrame(board).sort_values("LRS", ascending=False, ignore_index=True)
 
 
 def has(rows: pd.DataFrame, entry: str) -> bool:
     method = method_of(entry)
-    return {method, claims.reference(method)} <= set(rows["method"])
+    return {method, measures.reference(method)} <= set(rows["method"])
 
 
 def board_row(rows: pd.DataFrame, entry: str, corner: str, weight: float) -> dict:
     method, kind = method_of(entry), corner.split(",")[0]
     measured = {
-        "accuracy": claims.accuracy_of(rows, method, corner),
-        "HLR": claims.recovery(rows, method),
-        "IOR": claims.improvement(rows, method, corner),
-        "LRS": claims.label_robust(rows, method, corner, weight),
-        "ARS": claims.augmentation_robust(rows, method, kind, weight),
+        "accuracy": measures.accuracy_of(rows, method, corner),
+        "HLR": measures.recovery(rows, method),
+        "IOR": measures.improvement(rows, method, corner),
+        "LRS": measures.label_robust(rows, method, corner, weight),
+        "ARS": measures.augmentation_robust(rows, method, kind, weight),
     }
     row = {"set": entry, "recipe": corner}
     for name, values in measured.items():
         effect = paired_interval(values)
         row |= {name: effect.value, f"{name}, low": effect.low, f"{name}, high": effect.high}
     return row | {"seeds": len(measured["LRS"])}
-
-
-def written(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def leaderboard(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -72,7 +68,10 @@ def leaderboard(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 def as_text(board: pd.DataFrame) -> pd.DataFrame:
     names = ("accuracy", "HLR", "IOR", "LRS", "ARS")
     texts = {
-        n: [written(*v) for v in zip(board[n], board[f"{n}, low"], board[f"{n}, high"], strict=True)]
+        n: [
+            f"{Effect(*v):.3f}"
+            for v in board[[n, f"{n}, low", f"{n}, high", "seeds"]].itertuples(index=False)
+        ]
         for n in names
     }
     return pd.DataFrame({"set": board["set"], "recipe": board["recipe"], **texts})
@@ -100,10 +99,10 @@ def by_size(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """
     lines = []
     for size, rows in in_sizes(tables):
-        full = claims.accuracy_of(rows, "random", CORNERS[-1])
+        full = measures.accuracy_of(rows, "random", CORNERS[-1])
         for corner in CORNERS:
-            random, best = claims.accuracy_of(rows, "random", corner), claims.best_of(rows, corner)
-            reached = claims.accuracy_of(rows, best, corner)
+            random, best = measures.accuracy_of(rows, "random", corner), measures.best_of(rows, corner)
+            reached = measures.accuracy_of(rows, best, corner)
             line = {"images a class": size, "recipe": corner, "best set": best, "accuracy": reached.mean()}
             lines.append(
                 line | {"random": random.mean(), "images": reached - random, "against": full - reached}
@@ -140,9 +139,9 @@ def by_size_long(tables: list[pd.DataFrame]) -> pd.DataFrame:
     lines = []
     for size, rows in in_sizes(tables):
         for corner in CORNERS:
-            for name, method in (("best set", claims.best_of(rows, corner)), ("random images", "random")):
+            for name, method in (("best set", measures.best_of(rows, corner)), ("random images", "random")):
                 at = {"images a class": size, "recipe": corner, "images": name}
-                lines += [at | {"accuracy": value} for value in claims.accuracy_of(rows, method, corner)]
+                lines += [at | {"accuracy": value} for value in measures.accuracy_of(rows, method, corner)]
     return pd.DataFrame(lines)
 
 
@@ -178,13 +177,13 @@ def references(table: pd.DataFrame) -> pd.DataFrame:
 
 def waterfall(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """What each step adds to the accuracy of random images with hard labels (chapter 6, eq. dd-waterfall)."""
-    rows = claims.at_size(table)
-    random = {corner: claims.accuracy_of(rows, "random", corner) for corner in CORNERS}
+    rows = measures.at_size(table)
+    random = {corner: measures.accuracy_of(rows, "random", corner) for corner in CORNERS}
     steps = {
         "random images, hard labels": random["hard"],
         "+ soft labels": random["soft"] - random["hard"],
         "+ augmentation": random["soft, augmented"] - random["soft"],
-        f"+ images of {method}": claims.improvement(rows, method, "soft, augmented"),
+        f"+ images of {method}": measures.improvement(rows, method, "soft, augmented"),
     }
     return pd.DataFrame([{"step": name, **interval(values)} for name, values in steps.items()])
 
@@ -211,7 +210,7 @@ def more_steps(tables: list[pd.DataFrame], per_class: int) -> pd.DataFrame:
 
 def gain_by_lr(table: pd.DataFrame) -> pd.DataFrame:
     """IOR with hard labels where set and random images share one learning rate that somebody picked."""
-    rows = claims.at_size(table)
+    rows = measures.at_size(table)
     random = rows[rows["method"] == "random"].set_index("seed")["hard by lr"]
     parts = []
     for _, row in rows[rows["method"].isin(MATCHED)].iterrows():
@@ -224,7 +223,7 @@ def gain_by_lr(table: pd.DataFrame) -> pd.DataFrame:
 
 def optimism(table: pd.DataFrame) -> pd.DataFrame:
     """Mean over methods of what choosing recipes on the test images adds, by corner, with an interval over seeds."""
-    rows = claims.at_size(table)
+    rows = measures.at_size(table)
     return pd.DataFrame(
         [{"recipe": c, **interval(rows.groupby("seed")[f"{c}, optimism"].mean())} for c in CORNERS]
     ).round(4)
@@ -262,9 +261,9 @@ def neutral_grid(tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarr
     for k, size in enumerate(sizes):
         table = next((t for t in tables if not t.empty and size in set(t["per_class"])), None)
         if table is not None:
-            rows = claims.at_size(table, size)
-            line[0, :, k] = claims.accuracy_of(rows, "random", "hard").mean()
-            recovery = claims.recovery(rows, "random").to_numpy()[:, None]
+            rows = measures.at_size(table, size)
+            line[0, :, k] = measures.accuracy_of(rows, "random", "hard").mean()
+            recovery = measures.recovery(rows, "random").to_numpy()[:, None]
             line[1, :, k] = scores.neutral_lrs(recovery, weights).mean(0)
             line[2, :, k] = scores.NEUTRAL
     return line
@@ -273,7 +272,7 @@ def neutral_grid(tables: list[pd.DataFrame], sizes: list[int], weights: np.ndarr
 def orders(table: pd.DataFrame) -> pd.DataFrame:
     """What the recipe and the images of the matching methods add, by which of the two comes first."""
     lines = []
-    for first, (recipe, images) in claims.gains(table).items():
+    for first, (recipe, images) in measures.gains(table).items():
         line = {"first": first, "recipe adds": signed(recipe), "images add": signed(images)}
         lines.append(line | {"difference": signed(recipe - images)})
     return pd.DataFrame(lines)
@@ -284,20 +283,22 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
     The last two are what plain arithmetic on accuracies gives: no random subset enters them.
     """
-    rows = claims.at_size(table)
-    methods = claims.present(claims.by_method(rows, claims.BARE), claims.COMPARED)
-    level = {corner: claims.by_method(rows, corner)[methods].mean(axis=1) for corner in CORNERS}
+    rows = measures.at_size(table)
+    methods = measures.present(measures.by_method(rows, measures.BARE), measures.COMPARED)
+    level = {corner: measures.by_method(rows, corner)[methods].mean(axis=1) for corner in CORNERS}
 
     def centred_and_hard(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
-        above = claims.accuracy_of(rows, method, corner) - level[corner]
-        return (above + claims.accuracy_of(rows, method, claims.BARE)) / 2
+        above = measures.accuracy_of(rows, method, corner) - level[corner]
+        return (above + measures.accuracy_of(rows, method, measures.BARE)) / 2
 
     measured = {
-        "accuracy": claims.image_shares(rows, claims.accuracy_of, CORNERS),
-        "LRS": claims.image_shares(rows, claims.label_robust, CORNERS),
-        "ARS": claims.image_shares(rows, claims.augmentation_robust, ("hard", "soft")),
-        "accuracy averaged over augmentation": claims.image_shares(rows, claims.averaged, ("hard", "soft")),
-        "accuracy above recipe mean, plus hard accuracy": claims.image_shares(
+        "accuracy": measures.image_shares(rows, measures.accuracy_of, CORNERS),
+        "LRS": measures.image_shares(rows, measures.label_robust, CORNERS),
+        "ARS": measures.image_shares(rows, measures.augmentation_robust, ("hard", "soft")),
+        "accuracy averaged over augmentation": measures.image_shares(
+            rows, measures.averaged, ("hard", "soft")
+        ),
+        "accuracy above recipe mean, plus hard accuracy": measures.image_shares(
             rows, centred_and_hard, CORNERS
         ),
     }
@@ -306,18 +307,18 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 def predictions(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation over sets with the accuracy of the two-layer network, by measure, with and without one set."""
-    rows = claims.at_size(table)
-    everything = claims.present(claims.by_method(rows, "two-layer"), claims.COMPARED)
+    rows = measures.at_size(table)
+    everything = measures.present(measures.by_method(rows, "two-layer"), measures.COMPARED)
     sets = {"all": everything, "without decoupled": [m for m in everything if m != "decoupled"]}
-    measures = {
-        "LRS": claims.own_scores,
-        "accuracy, own recipe": claims.own_accuracy,
-        "accuracy, hard labels": claims.bare_accuracy,
+    compared = {
+        "LRS": measures.own_scores,
+        "accuracy, own recipe": measures.own_accuracy,
+        "accuracy, hard labels": measures.bare_accuracy,
     }
     lines = [
-        {"sets": group, "measure": name, **interval(claims.predictions(rows, measure, methods))}
+        {"sets": group, "measure": name, **interval(measures.predictions(rows, measure, methods))}
         for group, methods in sets.items()
-        for name, measure in measures.items()
+        for name, measure in compared.items()
     ]
     return pd.DataFrame(lines).round(3)
 
@@ -337,7 +338,7 @@ def templates(counts: list[int], kinds: list[str], seed: int = 0) -> tuple[list[
 
 def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[list[str], list[list[str]]]:
     """Methods and the pictures of seed 0 at every stage, as digits of the explorer; nothing without points."""
-    rows = claims.at_size(table) if len(table) else table
+    rows = measures.at_size(table) if len(table) else table
     kept = {row["method"]: row["pictures"] for _, row in rows.iterrows() if row["pictures"]}
     chosen = [method for method in methods if method in kept]
     count = min((len(kept[method]) for method in chosen), default=0)

@@ -56,43 +56,48 @@ class Model(Protocol):
 
 
 class ReplyCache:
-    """Replies on disk, under a digest of the model's name and the request. Readers and writers may share the file."""
+    """Replies on disk, under a digest of what they depend on. Readers and writers may share the file.
 
-    def __init__(self, path: Path):
+    answered_by: the code that answers and what else is the same for all its models, such as the device.
+    """
+
+    def __init__(self, path: Path, answered_by: Sequence[str]):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.answered_by = path, list(answered_by)
         with closing(sqlite3.connect(path, timeout=60)) as file, file:
             file.execute("create table if not exists replies (key text primary key, reply text not null)")
 
-    def get(self, model: str, request: Request) -> Reply | None:
+    def get(self, model: Model, request: Request) -> Reply | None:
         with closing(sqlite3.connect(self.path, timeout=60)) as file:
-            row = file.execute("select reply from replies where key = ?", [key(model, request)]).fetchone()
+            row = file.execute(
+                "select reply from replies where key = ?", [self.key(model, request)]
+            ).fetchone()
         if row is None:
             return None
         texts, tokens, seconds = json.loads(row[0])
         return Reply(tuple(texts), tokens, seconds)
 
-    def put(self, model: str, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
+    def put(self, model: Model, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
         rows = [
-            (key(model, request), json.dumps([list(reply.texts), reply.tokens, reply.seconds]))
+            (self.key(model, request), json.dumps([list(reply.texts), reply.tokens, reply.seconds]))
             for request, reply in zip(requests, replies, strict=True)
         ]
         with closing(sqlite3.connect(self.path, timeout=60)) as file, file:
             file.executemany("insert or replace into replies values (?, ?)", rows)
 
-
-def key(model: str, request: Request) -> str:
-    return hashlib.sha256(json.dumps([model, asdict(request)], sort_keys=True).encode()).hexdigest()
+    def key(self, model: Model, request: Request) -> str:
+        parts = [self.answered_by, model.name, model.batch, asdict(request)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def ask(model: Model, requests: Sequence[Request], cache: ReplyCache) -> list[Reply]:
     """A reply to each request: from the cache, or from the model, whose replies are kept batch by batch."""
-    known = {request: reply for request in requests if (reply := cache.get(model.name, request))}
+    known = {request: reply for request in requests if (reply := cache.get(model, request))}
     new = [request for request in dict.fromkeys(requests) if request not in known]
     for start in range(0, len(new), model.batch):
         batch = new[start : start + model.batch]
         replies = model.answer(batch)
-        cache.put(model.name, batch, replies)
+        cache.put(model, batch, replies)
         known.update(zip(batch, replies, strict=True))
     return [known[request] for request in requests]
 

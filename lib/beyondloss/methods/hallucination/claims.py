@@ -1,116 +1,46 @@
-"""The claims of chapter 10, with the criteria by which the tables judge them."""
+"""The claims of chapter 10, their tests, and the criteria by which tables judge them."""
 
-import pandas as pd
+from functools import partial
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval, paper_claims
-from beyondloss.methods.hallucination.tables import at_budgets, judged, measured, of_pairs, of_targets
+from beyondloss.experiment import Claim, Precondition, paper_claims
+from beyondloss.methods.hallucination.measures import (
+    asking_always,
+    cross_over_mmd,
+    exact_gain,
+    exact_interval_over_lot,
+    exact_room,
+    interval_over_lot,
+    keeps_at_half,
+    keeps_the_logistic,
+    learned_gain,
+    learned_room,
+    planned_asking,
+    planned_keeps,
+    real_gain,
+    real_two_stage,
+    second_model_gain,
+    value_over_interval,
+    value_over_lot,
+)
 
-LITTLE = 0.02  # AUROC: what counts as little room
-KEPT = 0.01  # AUROC, or share of errors: what counts as keeping the performance
-UNIT = "AUROC"
-
-
-def column(table: pd.DataFrame, *key) -> pd.Series:
-    """A column of a pivoted table; MissingPoints if it was not measured."""
-    name = key if len(key) > 1 else key[0]
-    if name not in table:
-        raise MissingPoints(f"no point with {name}")
-    return table[name]
-
-
-def exact_room(table: pd.DataFrame) -> Effect:
-    gap = (table["self_oracle"] - table["self"]).groupby(table["seed"]).max()
-    return paired_interval(LITTLE - gap, unit=UNIT)
-
-
-def learned_room(table: pd.DataFrame) -> Effect:
-    own = of_targets(table)
-    return paired_interval(LITTLE - (own["self oracle"] - own["mean pairwise distance"]), unit=UNIT)
-
-
-def exact_gain(table: pd.DataFrame) -> Effect:
-    return paired_interval(
-        (table["cross_oracle"] - table["self_oracle"]).groupby(table["seed"]).mean(), unit=UNIT
-    )
-
-
-def learned_gain(table: pd.DataFrame) -> Effect:
-    both = column(of_pairs(table), "cross oracle", 1.0)
-    return paired_interval(both - of_targets(table)["self oracle"], unit=UNIT)
-
-
-def second_model_gain(table: pd.DataFrame) -> Effect:
-    """What another model adds over as many more samples of the target itself."""
-    rows = judged(table)
-    rows = rows[rows["detector"] == "cross oracle"]
-    mean = rows.pivot_table(index="seed", columns="itself", values="auroc")
-    return paired_interval(mean[False] - mean[True], unit=UNIT)
-
-
-def keeps_at_half(table: pd.DataFrame) -> Effect:
-    pairs = of_pairs(table)
-    return paired_interval(column(pairs, "interval", 0.5) - column(pairs, "interval", 1.0) + KEPT, unit=UNIT)
-
-
-def keeps_the_logistic(table: pd.DataFrame) -> Effect:
-    pairs = of_pairs(table)
-    return paired_interval(column(pairs, "interval", 0.5) - column(pairs, "value", 1.0) + KEPT, unit=UNIT)
-
-
-def interval_over_lot(table: pd.DataFrame) -> Effect:
-    pairs = of_pairs(table)
-    return paired_interval(column(pairs, "interval", 0.3) - column(pairs, "random", 0.3), unit=UNIT)
-
-
-def exact_interval_over_lot(table: pd.DataFrame) -> Effect:
-    budgets = (0.2, 0.3, 0.4, 0.5)
-    difference = at_budgets(table, "exact_interval", *budgets) - at_budgets(table, "exact_random", *budgets)
-    return paired_interval(difference, unit=UNIT)
-
-
-def value_over_interval(table: pd.DataFrame) -> Effect:
-    pairs = of_pairs(table)
-    budgets = (0.1, 0.2, 0.3, 0.5, 0.7)
-    gains = [column(pairs, "value", b) - column(pairs, "interval", b) for b in budgets]
-    return paired_interval(sum(gains) / len(gains), unit=UNIT)
-
-
-def value_over_lot(table: pd.DataFrame) -> Effect:
-    pairs = of_pairs(table)
-    budgets = (0.1, 0.2, 0.3, 0.5, 0.7)
-    gains = [column(pairs, "value", b) - column(pairs, "random", b) for b in budgets]
-    return paired_interval(sum(gains) / len(gains), unit=UNIT)
-
-
-def planned_keeps(table: pd.DataFrame) -> Effect:
-    more = at_budgets(table, "planned_error", 0.5) - at_budgets(table, "planned_error", 1.0)
-    return paired_interval(KEPT - more, unit="share of errors")
-
-
-def cross_over_mmd(table: pd.DataFrame) -> Effect:
-    pairs = of_pairs(table)
-    return paired_interval(column(pairs, "cross distance", 1.0) - column(pairs, "MMD", 1.0), unit=UNIT)
-
-
-def worst_pair(table: pd.DataFrame, detector: str) -> Effect:
-    """What a detector adds in the pair of different models where it adds least; not by embeddings."""
-    rows = measured(table)
-    rows = rows[(rows["detector"] == detector) & ~rows["itself"] & (rows["kernel"] != "embedding")]
-    if rows.empty:
-        raise MissingPoints(f"no pair of different models with {detector}")
-    worst = rows.loc[rows["gain_low"].idxmin()]
-    return Effect(
-        worst["gain"], worst["gain_low"], worst["gain_high"], rows["seed"].nunique(), UNIT, "bootstrap"
-    )
-
-
-def real_gain(table: pd.DataFrame) -> Effect:
-    return worst_pair(table, "value 1")
-
-
-def real_two_stage(table: pd.DataFrame) -> Effect:
-    return worst_pair(table, "interval 0.5")
-
+# a rule that keeps what asking always reaches says something only where asking always is worth something
+RULE_GAINS = Precondition(
+    "The rule gains by asking always.",
+    "Interval rule at budget 1 minus mean pairwise distance, AUROC; the interval over worlds lies above 0.",
+    partial(asking_always, rule="interval"),
+)
+BOTH_GAIN = Precondition(
+    "Both scores of every question are worth more than one.",
+    "Logistic regression on both scores of every question minus mean pairwise distance, AUROC; the interval over "
+    "worlds lies above 0.",
+    partial(asking_always, rule="value"),
+)
+PLAN_GAINS = Precondition(
+    "Asking always saves errors.",
+    "Errors at budget 0 minus errors at budget 1; the interval over worlds lies above 0.",
+    planned_asking,
+)
+REAL_GAIN = Precondition("A second model helps on real questions, asked always.", "As 10.2d.", real_gain)
 
 TESTS = (
     Claim(
@@ -173,6 +103,7 @@ TESTS = (
         "the interval over worlds lies above 0.",
         "worlds",
         keeps_at_half,
+        precondition=RULE_GAINS,
     ),
     Claim(
         "10.3b",
@@ -181,6 +112,7 @@ TESTS = (
         "0.01, mean over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         keeps_the_logistic,
+        precondition=BOTH_GAIN,
     ),
     Claim(
         "10.3c",
@@ -190,6 +122,7 @@ TESTS = (
         "over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         interval_over_lot,
+        precondition=BOTH_GAIN,
     ),
     Claim(
         "10.3d",
@@ -226,6 +159,7 @@ TESTS = (
         "generator",
         planned_keeps,
         role="ours",
+        precondition=PLAN_GAINS,
     ),
     Claim(
         "10.3h",
@@ -233,6 +167,7 @@ TESTS = (
         "As 10.2d for the interval rule at budget 0.5.",
         "models",
         real_two_stage,
+        precondition=REAL_GAIN,
     ),
     Claim(
         "10.4a",

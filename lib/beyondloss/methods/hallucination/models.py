@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch.nn import functional as F
 
 from beyondloss.data import HubError
-from beyondloss.experiment import choose, journal
+from beyondloss.experiment import choose, code_digest, journal
 from beyondloss.methods.hallucination import asking, kernels, metrics, questions
 from beyondloss.methods.hallucination.asking import Reply, ReplyCache, Request
 from beyondloss.methods.hallucination.detectors import (
@@ -91,7 +91,7 @@ def run_models(points: Sequence[ModelsPoint]) -> list[dict]:
 
 
 def measured(point: ModelsPoint) -> dict:
-    cache = ReplyCache(journal() / "asked.sqlite")
+    cache = ReplyCache(journal() / "asked.sqlite", answered_by())
     posed = load_questions(point)
     answers = replies(point, point.target, posed, cache, samples=1, temperature=0.0)
     drawn = replies(point, point.target, posed, cache, point.m, point.temperature, seed=2 * point.seed)
@@ -156,6 +156,12 @@ class LazyModel:
 
     def answer(self, requests: Sequence[Request]) -> list[Reply]:
         return speaking(self.name, self.batch).answer(requests)
+
+
+@lru_cache
+def answered_by() -> tuple[str, str]:
+    """What replies depend on beside model and request: the code that answers, and whether it does so on a GPU."""
+    return code_digest(speaking), "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @lru_cache(maxsize=1)
@@ -286,7 +292,8 @@ def smollm2() -> Path:
 
 def tuned_twin(seed: int = 0, steps: int = 60, batch: int = 8, lr: float = 5e-5) -> Path:
     """The same network after a little training on every second fact of the tables: a verifier that knows more."""
-    folder = journal() / "models" / f"smollm2-135m-tuned-{seed}"
+    settings = f"{seed}-{steps}-{batch}-{lr:g}-{code_digest(tuned_twin)}"
+    folder = journal() / "models" / f"smollm2-135m-tuned-{settings}"
     if not (folder / "config.json").is_file():
         plain = asking.OnThisMachine(str(smollm2()))
         tokenizer, facts = plain.tokenizer, (questions.capitals() + questions.elements())[::2]

@@ -44,7 +44,7 @@ def measure_landscape(point: LandscapePoint) -> dict:
 
 
 def decomposition_errors(point: LandscapePoint, generator: torch.Generator) -> tuple[float, float]:
-    """Largest error of eq. md-decomposition in the objective and in its gradient, for a random tanh network."""
+    """Largest error of eq. md-parts in the objective and in its gradient, for a random tanh network."""
     case = theory.enumerate_parity(point.n, point.k)
     inputs = theory.network_inputs(case)
     shapes = ((point.width, inputs.shape[-1]), (point.n + 1, point.width))

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from beyondloss.experiment import paired_interval
+from beyondloss.experiment.tables import explode, mean_band
 from beyondloss.methods.masked_diffusion import language, theory, window
-from beyondloss.methods.masked_diffusion.claims import censored, rank_correlation
 from beyondloss.methods.masked_diffusion.masking import MaskRate
+from beyondloss.methods.masked_diffusion.measures import at_best_lr, censored, rank_correlation
 
 __all__ = [
     "against_uniform",
@@ -71,8 +71,7 @@ def learning_times(table: pd.DataFrame) -> pd.DataFrame:
 def curves(table: pd.DataFrame, *names: str) -> pd.DataFrame:
     """One row an evaluation: settings, `step`, and the curves `names`."""
     keep = [c for c in ("arm", "objective", "samples", "weight_decay", "lr", "seed") if c in table]
-    long = table[[*keep, "step", *names]].explode(["step", *names], ignore_index=True)
-    return long.astype({name: float for name in ("step", *names)})
+    return explode(table, keep, dict.fromkeys(("step", *names), float))
 
 
 def held_to_the_end(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -101,10 +100,8 @@ def held_to_the_end(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def rate_curves(table: pd.DataFrame) -> pd.DataFrame:
     """CE(t): one row a point and mask rate."""
-    long = table[["arm", "lr", "seed", "cross_entropy"]].assign(rate=[list(language.RATES)] * len(table))
-    return long.explode(["rate", "cross_entropy"], ignore_index=True).astype(
-        {"rate": float, "cross_entropy": float}
-    )
+    rows = table.assign(rate=[list(language.RATES)] * len(table))
+    return explode(rows, ["arm", "lr", "seed"], {"rate": float, "cross_entropy": float})
 
 
 def train_and_held_out(table: pd.DataFrame) -> pd.DataFrame:
@@ -174,21 +171,13 @@ def nearest_windows(table: pd.DataFrame, edges: np.ndarray) -> NearestWindows | 
     return NearestWindows(step, *np.moveaxis(bands[nearest], 2, 0), titles[nearest])
 
 
-def at_best_lr(table: pd.DataFrame, arm: str) -> pd.DataFrame:
-    rows = table[table["arm"] == arm]
-    steps = rows.assign(steps_needed=censored(rows, "steps_to_90")).groupby("lr")["steps_needed"].mean()
-    return rows[rows["lr"] == steps.idxmin()]
-
-
 def accuracy_band(rows: pd.DataFrame, step: np.ndarray) -> np.ndarray:
     """Mean of the accuracy over seeds and its 95% t band at `step`, of shape (3, step): mean, low, high."""
     curves_of_seeds = np.stack(
         [np.interp(step, [0, *s], [0.5, *a]) for s, a in zip(rows["step"], rows["accuracy"], strict=True)]
     )
-    mean = curves_of_seeds.mean(0)
-    seeds = len(curves_of_seeds)
-    half = stdtrit(seeds - 1, 0.975) * curves_of_seeds.std(0, ddof=1) / seeds**0.5 if seeds > 1 else 0 * mean
-    return np.stack([mean, mean - half, np.minimum(mean + half, 1.0)])
+    mean, low, high = mean_band(curves_of_seeds)
+    return np.stack([mean, low, np.minimum(high, 1.0)])
 
 
 def delays(table: pd.DataFrame) -> pd.DataFrame:
@@ -220,7 +209,7 @@ def gains_over_label(table: pd.DataFrame) -> pd.DataFrame:
         effects = {
             name: paired_interval(final[name] - final["label"]) for name in final.drop(columns="label")
         }
-        said = {name: f"{e.value:+.1f} [{e.low:.1f}, {e.high:.1f}]" for name, e in effects.items()}
+        said = {name: f"{effect:+.1f}" for name, effect in effects.items()}
         rows.append({"strings": samples, "weight decay": decay} | said)
     return pd.DataFrame(rows)
 

@@ -22,7 +22,7 @@ def signal_density(k: int, t: Float[np.ndarray, "*any"] | float) -> Float[np.nda
 
 
 def signal_mass(k: int, rate: MaskRate) -> float:
-    """P_S of any law of t, by quadrature (chapter 3, eq. md-mass)."""
+    """P_S of any law of t, by quadrature (chapter 3, eq. md-signal-mass)."""
     return rate.mean(lambda t: signal_density(k, t))
 
 
@@ -108,7 +108,7 @@ class Decomposition:
 def decompose(
     case: Enumeration, prediction: Float[Tensor, "string mask position"], rate: MaskRate
 ) -> Decomposition:
-    """The squared objective and its signal, noise and constant parts (chapter 3, eq. md-decomposition)."""
+    """The squared objective and its signal, noise and constant parts (chapter 3, eq. md-parts)."""
     weight = mask_weights(case, rate)[None, :, None] * case.masks[None] / len(case.signs)
     in_signal = case.signal[None, :, None]
     return Decomposition(
@@ -142,7 +142,7 @@ def label_landscape(n: int, k: int) -> Landscape:
 def energy(
     landscape: Landscape, features: Float[Tensor, "width feature"], noise_share: float, ridge: float = 1e-10
 ) -> Tensor:
-    """E(W): how much loss the best readout of the features relu(W z) removes (chapter 3, eq. md-energy).
+    """E(W): how much loss the best readout of the features relu(W z) removes (chapter 3, eq. md-energy-removed).
 
     `noise_share` is P_N / (P_S + P_N). The relative `ridge` stands for the pseudo-inverse; without it the gradient
     at a singular covariance is rounding error.

@@ -1,104 +1,44 @@
-"""The claims of chapter 2, with the criteria by which the tables judge them."""
+"""The claims of chapter 2, their tests, and the criteria by which tables judge them."""
 
 import math
 from functools import partial
 
-import numpy as np
-import pandas as pd
+from beyondloss.experiment import Claim, Precondition, paper_claims
+from beyondloss.methods.simplicity_bias.measures import (
+    gain,
+    language_model_gain,
+    late_at_equal_steps,
+    late_lowers_ratio,
+    late_set_holds_hard_tasks,
+    proxy_beats_random,
+    proxy_lowers_ratio,
+    proxy_on_noisy_prompts,
+    sam_at_equal_gradients,
+    sam_lowers_ratio,
+    sam_on_few_noisy_prompts,
+    small_language_model_gain,
+)
 
-from beyondloss.experiment import Claim, Effect, MissingPoints, paired_interval, paper_claims
-
-SHARP, SHARPER = 0.2, 0.3  # rho of SAM: half of the size at which heads start, and three quarters of it
-
-
-def by_seed(table: pd.DataFrame, metric: str, **conditions) -> pd.Series:
-    """One value a seed of the points that meet all conditions; MissingPoints if there are none."""
-    for name, value in conditions.items():
-        table = table[np.isclose(table[name], value) if isinstance(value, float) else table[name] == value]
-    if table.empty:
-        raise MissingPoints(f"no point with {conditions}")
-    return pd.to_numeric(table.set_index("seed")[metric])
-
-
-def difference(table: pd.DataFrame, metric: str, better: dict, worse: dict, unit: str) -> Effect:
-    """Paired by seed: `metric` of the points `worse` minus that of the points `better`, where less is better."""
-    return paired_interval(by_seed(table, metric, **worse) - by_seed(table, metric, **better), unit=unit)
-
-
-PLAIN = {"data": "as drawn", "rho": 0.0}
-LATE = {"data": "late x2", "rho": 0.0}
-
-
-def sam_lowers_ratio(table: pd.DataFrame) -> Effect:
-    return difference(table, "log_ratio", {"data": "as drawn", "rho": SHARP}, PLAIN, "log ratio")
-
-
-def sam_at_equal_gradients(table: pd.DataFrame) -> Effect:
-    return difference(table, "loss_at_gradients", {"data": "as drawn", "rho": SHARP}, PLAIN, "loss")
-
-
-def late_lowers_ratio(table: pd.DataFrame) -> Effect:
-    return difference(table, "log_ratio", LATE, PLAIN, "log ratio")
-
-
-def late_at_equal_steps(table: pd.DataFrame) -> Effect:
-    return difference(table, "loss_at_steps", LATE, PLAIN, "loss")
-
-
-def proxy_beats_random(table: pd.DataFrame) -> Effect:
-    proxy, random = ({"data": data, "rho": 0.0} for data in ("late by proxy x2", "random x2"))
-    return difference(table, "loss_at_steps", proxy, random, "loss")
-
-
-def sam_on_few_noisy_prompts(table: pd.DataFrame) -> Effect:
-    few = {"prompts": 50, "noise": 0.3, "data": "as drawn"}
-    return difference(table, "best_loss", few | {"rho": SHARPER}, few | {"rho": 0.0}, "loss")
-
-
-def proxy_on_noisy_prompts(table: pd.DataFrame) -> Effect:
-    noisy = {"prompts": 150, "noise": 0.3, "rho": 0.0}
-    proxy, random = (noisy | {"data": data} for data in ("late by proxy x2", "random x2"))
-    return difference(table, "best_loss", proxy, random, "loss")
-
-
-def longest(table: pd.DataFrame) -> pd.DataFrame:
-    """The points of the largest budget of steps."""
-    return table[table["steps"] == table["steps"].max()]
-
-
-def gain(table: pd.DataFrame, better: str, worse: str) -> Effect:
-    """Paired by seed, at the largest budget: accuracy of one arm minus that of another."""
-    accuracies = [by_seed(longest(table), "accuracy", arm=arm) for arm in (better, worse)]
-    return paired_interval(accuracies[0] - accuracies[1], unit="accuracy")
-
-
-def late_set_holds_hard_tasks(table: pd.DataFrame) -> Effect:
-    """Share of the rarest two tasks in the late set of the largest budget, minus their share of the data."""
-    rows = longest(table[table["arm"] == "adamw, late x2"])
-    if rows.empty:
-        raise MissingPoints("no point with the late set")
-    counts = np.array(rows["doubled_by_task"].tolist(), dtype=float)
-    return paired_interval(counts[:, 2:].sum(1) / counts.sum(1) - 0.3, unit="share")
-
-
-def small_language_model_gain(table: pd.DataFrame) -> Effect:
-    """Loss of a test solution with random examples doubled minus with late ones, the mean over optimizers, a seed."""
-    losses = table.pivot_table(index="seed", columns=["optimizer", "data"], values="test_loss")
-    if not {"late x2", "random x2"} <= set(losses.columns.get_level_values("data")):
-        raise MissingPoints("needs late x2 and random x2")
-    change = losses.xs("random x2", axis=1, level="data") - losses.xs("late x2", axis=1, level="data")
-    return paired_interval(change.mean(axis=1), unit="nats")
-
-
-def language_model_gain(table: pd.DataFrame) -> Effect:
-    """Relative gain in exact match of the late set over random examples, the mean over models, a seed."""
-    table = table[table["problems"] == "gsm8k"]
-    per = table.pivot_table(index=["seed", "model", "optimizer"], columns="data", values="exact_match")
-    if not {"late x2", "random x2"} <= set(per.columns):
-        raise MissingPoints("needs late x2 and random x2")
-    relative = (per["late x2"] / per["random x2"] - 1).groupby("seed").mean()
-    return paired_interval(relative, unit="relative")
-
+LATE_LESS_BIAS = Precondition(
+    "Doubling the late types lowers simplicity bias.",
+    "As 2.2a, with the interval above 0.",
+    late_lowers_ratio,
+)
+SAM_LESS_BIAS = Precondition("SAM lowers simplicity bias.", "As 2.1b.", sam_lowers_ratio)
+PROXY_LESS_BIAS = Precondition(
+    "The proxy's choice lowers simplicity bias.",
+    "log(t_last / t_first), random minus late by proxy; the interval lies above 0.",
+    proxy_lowers_ratio,
+)
+# doubling is a lever only where doubling the right examples, which an oracle knows, is one
+ORACLE_ADAMW, ORACLE_MUON = (
+    Precondition(
+        "Doubling the rare tasks, which an oracle names, gains over random doubling.",
+        f"Accuracy with {name}, hard tasks doubled minus random; the interval lies above 0.",
+        partial(gain, better=f"{name.lower()}, hard tasks x2", worse=f"{name.lower()}, random x2"),
+    )
+    for name in ("AdamW", "Muon")
+)
 
 TESTS = (
     Claim(
@@ -130,6 +70,7 @@ TESTS = (
         "lies above 0.",
         "population",
         sam_at_equal_gradients,
+        precondition=SAM_LESS_BIAS,
     ),
     Claim(
         "2.1e",
@@ -154,6 +95,7 @@ TESTS = (
         "Population loss after 1,000 steps, as drawn minus late types doubled; the interval lies above 0.",
         "population",
         late_at_equal_steps,
+        precondition=LATE_LESS_BIAS,
     ),
     Claim(
         "2.2c",
@@ -162,6 +104,7 @@ TESTS = (
         "lies above 0.",
         "pool",
         proxy_beats_random,
+        precondition=PROXY_LESS_BIAS,
     ),
     Claim(
         "2.2d",
@@ -179,6 +122,7 @@ TESTS = (
         "interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late x2", worse="adamw, random x2"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3b",
@@ -186,6 +130,7 @@ TESTS = (
         "As 2.3a with Muon.",
         "finetuning",
         partial(gain, better="muon, late x2", worse="muon, random x2"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3c",
@@ -194,6 +139,7 @@ TESTS = (
         "interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late x2", worse="adamw, longer"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3d",
@@ -201,6 +147,7 @@ TESTS = (
         "As 2.3c with Muon.",
         "finetuning",
         partial(gain, better="muon, late x2", worse="muon, longer"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3e",
@@ -233,6 +180,7 @@ TESTS = (
         "Accuracy, late varied minus random varied; the interval lies above 0.",
         "finetuning",
         partial(gain, better="adamw, late varied", worse="adamw, random varied"),
+        precondition=ORACLE_ADAMW,
     ),
     Claim(
         "2.3i",
@@ -240,6 +188,7 @@ TESTS = (
         "As 2.3h with Muon.",
         "finetuning",
         partial(gain, better="muon, late varied", worse="muon, random varied"),
+        precondition=ORACLE_MUON,
     ),
     Claim(
         "2.3j",

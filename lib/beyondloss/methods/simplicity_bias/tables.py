@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from beyondloss.experiment import paired_interval
+from beyondloss.experiment import Effect, paired_interval
+from beyondloss.experiment.tables import best, explode
 from beyondloss.methods.simplicity_bias import theory
 from beyondloss.methods.simplicity_bias.arithmetic import ARMS, FINE_TUNING
-from beyondloss.methods.simplicity_bias.claims import longest
+from beyondloss.methods.simplicity_bias.measures import longest
 
 
 def training_name(data: str, rho: float) -> str:
@@ -61,14 +62,12 @@ def loss_curves(table: pd.DataFrame, trainings: Sequence[str]) -> pd.DataFrame:
     """Population loss above its lowest value, over steps: a row a seed and step."""
     rows = named(table)
     rows = rows[rows["training"].isin(trainings)]
-    long = rows[["training", "seed", "step", "loss", "spectrum", "context", "noise"]].explode(
-        ["step", "loss"]
-    )
     settings = ["spectrum", "context", "noise"]
+    long = explode(rows, ["training", "seed", *settings], {"step": float, "loss": float})
     keys = list(long[settings].itertuples(index=False, name=None))
     lowest = {key: theory.InContext(*key).lowest_loss for key in set(keys)}
-    excess = long["loss"].astype(float) - [lowest[key] for key in keys]
-    return long.assign(step=long["step"].astype(float), excess=excess.clip(lower=1e-6)).reset_index(drop=True)
+    excess = long["loss"] - [lowest[key] for key in keys]
+    return long.assign(excess=excess.clip(lower=1e-6))
 
 
 def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -120,8 +119,7 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 
 def tuned_rates(table: pd.DataFrame) -> dict[str, float]:
     """The learning rate of each arm with the highest mean accuracy on the tuning digits, over budgets and seeds."""
-    mean = table.groupby(["arm", "lr"])["tuning_accuracy"].mean().unstack("lr")
-    return {arm: float(rates.idxmax()) for arm, rates in mean.iterrows()}
+    return {arm: float(best(rows, "lr", "tuning_accuracy", "greatest")) for arm, rows in table.groupby("arm")}
 
 
 def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +131,7 @@ def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
         falls = against(group, "test_loss", ["data"], {"data": "random x2"}, sign=-1).set_index("data")
         for data, runs in group.groupby("data", sort=False):
             mean = runs[["exact_match_before", "exact_match", "test_loss"]].mean()
-            fall = "{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**falls.loc[data])
+            fall = f"{Effect(*falls.loc[data, ['mean', 'low', 'high']], len(runs)):+.2f}"
             row = {"before": f"{mean['exact_match_before']:.3f}", "exact match": f"{mean['exact_match']:.3f}"}
             row |= {"loss": f"{mean['test_loss']:.1f}", "below random x2": fall}
             rows.append({"arm": f"{optimizer}, {data}"} | row)
