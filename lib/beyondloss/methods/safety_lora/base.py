@@ -75,7 +75,7 @@ def base_weights(config: BaseConfig) -> dict[str, Tensor]:
 
 def place(config: BaseConfig) -> Path:
     """Where a base lies on disk."""
-    key = json.dumps([code_digest("beyondloss.methods.safety_lora.base"), asdict(config)], sort_keys=True)
+    key = json.dumps([code_digest(trained), asdict(config)], sort_keys=True)
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     return journal() / "safety_lora" / "bases" / f"{name}.safetensors"
 

@@ -1,118 +1,24 @@
-"""The claims of chapter 8, with the criteria by which the tables judge them.
+"""The claims of chapter 8, with the criteria by which their measures are judged.
 
-Hyper-parameters of every arm are chosen on tuning seeds by the rule of `tables`; effects are of the seeds that count,
+Hyper-parameters of every arm are chosen on tuning seeds by the rule of `measures`; effects are of the seeds that count,
 paired by seed.
 """
 
 from functools import partial
 
-import pandas as pd
-
-from beyondloss.experiment import Claim, Effect, Precondition, paired_interval, paper_claims
-from beyondloss.methods.safety_lora.tables import (
-    PENALTIES,
-    Choice,
-    at_choice,
-    base_of,
-    chosen,
-    one_rate,
-    own_choice,
-    tuning,
-    with_merges,
+from beyondloss.experiment import Claim, Precondition, paper_claims
+from beyondloss.methods.safety_lora.measures import (
+    MARGIN,
+    lora_at_one_rate,
+    lora_at_own_rates,
+    low_rank_keeps,
+    merging_gain,
+    penalty_gain,
+    room,
+    smaller_overlap,
+    tax_at_one_rate,
+    tax_at_own_rate,
 )
-
-MARGIN = 0.05  # share: what counts as a tax, and as refusing less
-SHARE = "share"
-
-
-def difference(table: pd.DataFrame, better: Choice, worse: Choice, metric: str) -> Effect:
-    """Paired by seed: a metric at one setting minus that at another."""
-    return paired_interval(at_choice(table, better, metric) - at_choice(table, worse, metric), SHARE)
-
-
-def and_as_safe(table: pd.DataFrame, better: Choice, worse: Choice, metric: str) -> Effect:
-    """The gain in a metric, or how far refusal is from falling behind by MARGIN: whichever says less.
-
-    So a setting cannot win by refusing less: both must be shown.
-    """
-    gain = difference(table, better, worse, metric)
-    refusal = at_choice(table, better, "refusal") - at_choice(table, worse, "refusal")
-    return min(gain, paired_interval(refusal + MARGIN, SHARE), key=lambda effect: effect.low)
-
-
-def full_at(rate: Choice) -> Choice:
-    """Full fine-tuning at the learning rate of another choice."""
-    return Choice("full", rate.lr)
-
-
-# 8.1 --------------------------------------------------------------------------------------------------------
-
-
-def tax_at_one_rate(table: pd.DataFrame) -> Effect:
-    return paired_interval(
-        base_of(table, "reasoning") - at_choice(table, full_at(one_rate(table)), "reasoning"), SHARE
-    )
-
-
-def tax_at_own_rate(table: pd.DataFrame) -> Effect:
-    full = own_choice(table, "full")
-    return paired_interval(base_of(table, "reasoning") - at_choice(table, full, "reasoning"), SHARE)
-
-
-# 8.2 --------------------------------------------------------------------------------------------------------
-
-
-def lora_at_one_rate(table: pd.DataFrame) -> Effect:
-    lora = one_rate(table)
-    return and_as_safe(table, lora, full_at(lora), "reasoning")
-
-
-def lora_at_own_rates(table: pd.DataFrame, metric: str) -> Effect:
-    return and_as_safe(table, one_rate(table), own_choice(table, "full"), metric)
-
-
-def low_rank_keeps(table: pd.DataFrame) -> Effect:
-    """What rank 1 keeps more than rank 64, at the same scale, each at its own rate."""
-    low, high = (own_choice(table, f"LoRA {rank}, proportional") for rank in (1, 64))
-    return and_as_safe(table, low, high, "kept")
-
-
-# 8.3 --------------------------------------------------------------------------------------------------------
-
-
-def smaller_overlap(table: pd.DataFrame) -> Effect:
-    """How much smaller LoRA's overlap is, on the side where that says less."""
-    lora, full = one_rate(table), own_choice(table, "full")
-    sides = [
-        paired_interval(at_choice(table, full, side) - at_choice(table, lora, side), "times chance")
-        for side in ("row_overlap", "column_overlap")
-    ]
-    return min(sides, key=lambda effect: effect.low)
-
-
-# 8.4 --------------------------------------------------------------------------------------------------------
-
-
-def room(table: pd.DataFrame) -> Effect:
-    """What LoRA of rank 16 loses of both tasks at its own rate."""
-    lora = own_choice(table, "LoRA 16")
-    return paired_interval(base_of(table, "kept") - at_choice(table, lora, "kept"), SHARE)
-
-
-def penalty_gain(table: pd.DataFrame) -> Effect:
-    return and_as_safe(table, own_choice(table, *PENALTIES), own_choice(table, "LoRA 16"), "kept")
-
-
-def merging_gain(table: pd.DataFrame) -> Effect:
-    """Removing the top subspace against making the update smaller, each chosen on the tuning seeds."""
-    rows = with_merges(table)
-    rows = rows[rows["seed"].isin(set(tuning(table)["seed"])) & (rows["arm"] == "LoRA 16")]
-    removed = chosen(rows[rows["merged"].str.startswith("remove")], ["LoRA 16"])
-    plain = tuning(table)
-    plain = plain[plain["arm"] == "LoRA 16"].assign(merged="")
-    scaled = chosen(pd.concat([rows[rows["merged"].str.startswith("scale")], plain]), ["LoRA 16"])
-    return and_as_safe(table, removed, scaled, "kept")
-
 
 ROOM = Precondition(
     "LoRA loses something that lower overlap could save.",

@@ -6,7 +6,7 @@ from beyondloss.experiment import Axis, Cost, Experiment
 from beyondloss.methods.safety_lora.arms import ARMS, NO_TUNING
 from beyondloss.methods.safety_lora.fronts import FrontPoint, run_fronts
 from beyondloss.methods.safety_lora.linear import ENERGIES, LinearPoint, run_linear
-from beyondloss.methods.safety_lora.tables import PAPER_ARMS, PENALTIES, TUNING_SEEDS
+from beyondloss.methods.safety_lora.measures import PAPER_ARMS, PENALTIES, TUNING_SEEDS
 
 BELOW, ABOVE = 4, 8  # eighths of a decade around the rate from which an arm was expected to refuse
 FURTHER = {"full": 2}  # more steps above, so that it is tried at LoRA's own rates, too
