@@ -24,7 +24,7 @@ CHAPTER = Chapter(
         arxiv="2507.17075",
         year=2025,
     ),
-    experiments=(experiments.LINEAR, experiments.FRONTS),
+    experiments=(experiments.LINEAR, experiments.FRONTS, experiments.REAL),
     claims=CLAIMS,
 )
 

@@ -88,6 +88,19 @@ TESTS = (
         role="supports",
     ),
     Claim(
+        "8.2e",
+        "On a real model LoRA keeps more of what it knew than full fine-tuning, each at its own rate.",
+        "Share of probes (capitals, elements, sums; at full scale benchmarks) right, LoRA (alpha 16, rank and rate "
+        "chosen on the tuning seed) minus full fine-tuning (rate chosen), refusal as in 8.2a; the interval lies above 0.",
+        "real",
+        partial(lora_at_own_rates, metric="kept"),
+        precondition=Precondition(
+            "Full fine-tuning pays at its own rate, be it little.",
+            "Share of probes right, base minus full fine-tuning at its own rate; the interval lies above 0.",
+            partial(tax_at_own_rate, metric="kept"),
+        ),
+    ),
+    Claim(
         "8.3a",
         "LoRA's update overlaps less with the initial weights, where it reads (rows) and where it writes (columns).",
         "Row and column overlap (weighted, 1 = chance, mean over the MLP's matrices), full fine-tuning minus LoRA, "

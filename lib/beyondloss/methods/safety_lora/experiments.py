@@ -7,6 +7,9 @@ from beyondloss.methods.safety_lora.arms import ARMS, NO_TUNING
 from beyondloss.methods.safety_lora.fronts import FrontPoint, run_fronts
 from beyondloss.methods.safety_lora.linear import ENERGIES, LinearPoint, run_linear
 from beyondloss.methods.safety_lora.measures import PAPER_ARMS, PENALTIES, TUNING_SEEDS
+from beyondloss.methods.safety_lora.probes import KINDS
+from beyondloss.methods.safety_lora.real import run_real
+from beyondloss.methods.safety_lora.settings import LARGE, SMALL, RealPoint
 
 BELOW, ABOVE = 4, 8  # eighths of a decade around the rate from which an arm was expected to refuse
 FURTHER = {"full": 2}  # more steps above, so that it is tried at LoRA's own rates, too
@@ -68,6 +71,59 @@ FRONTS = Experiment(
     stored=frozenset({"quick"}),
     together=1,
     tolerance={name: 0.3 for name in ("reasoning", "refusal", "over_refusal", "benign_right")},
+)
+
+REAL_ARMS = {  # learning rates at quick and at full scale; the paper's is 5e-5 for all
+    "full": ((3e-6, 1e-5, 3e-5, 1e-4, 3e-4), (2e-6, 5e-6, 1e-5, 2e-5, 5e-5)),
+    "LoRA 16": ((1e-4, 3e-4, 1e-3, 3e-3), (5e-5, 1e-4, 2e-4, 5e-4)),
+    "LoRA 1, fixed": ((1e-4, 3e-4, 1e-3, 3e-3), (5e-5, 1e-4, 2e-4, 5e-4)),
+}
+
+
+def real_tunings(scale: str) -> list[str]:
+    """Every arm at every rate of its grid, and the base."""
+    column = ("quick", "full").index(scale)
+    found = [NO_TUNING]
+    for arm, grids in REAL_ARMS.items():
+        found += [f"{arm} at {lr:.0e}" for lr in grids[column]]
+    return found
+
+
+REAL = Experiment(
+    name="real",
+    title="Real models: SmolLM2-135M and a fictitious rule; at full scale the paper's models, data and benchmarks",
+    point=RealPoint,
+    run=run_real,
+    presets={
+        "smoke": {
+            "tuning": Axis(NO_TUNING, "full at 1e-04", "LoRA 16 at 1e-03"),
+            "steps": 2,
+            "probes": 9,
+            "seed": Axis(0),
+        },
+        "quick": {"tuning": Axis(*real_tunings("quick")), "seed": Axis(*range(5), TUNING_SEEDS[0])},
+        "full": {
+            "model": Axis(SMALL, LARGE),
+            "tuning": Axis(*real_tunings("full")),
+            "data": "published",
+            "steps": 2500,
+            "batch": 2,
+            "context": 1024,
+            "at_once": 1,
+            "weight_decay": 1e-4,
+            "precision": "bfloat16",
+            "device": "cuda",
+            "seed": Axis(*range(3), TUNING_SEEDS[0]),
+        },
+    },
+    cost={
+        "smoke": Cost(120, memory_gb=4),
+        "quick": Cost(6000, memory_gb=4),
+        "full": Cost(112 * 2 * 3600, gpus=1, memory_gb=64, disk_gb=80, hardware="one H200"),
+    },
+    stored=frozenset({"smoke", "quick"}),
+    together=1,
+    tolerance={name: 0.3 for name in ("kept", "refusal", "over_refusal", "far_refusal", *KINDS)},
 )
 
 LINEAR = Experiment(

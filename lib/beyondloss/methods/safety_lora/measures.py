@@ -32,7 +32,9 @@ class Choice(NamedTuple):
 
 
 def with_kept(table: pd.DataFrame) -> pd.DataFrame:
-    """The points with what they keep of the two tasks that safety tuning should not touch."""
+    """The points with what they keep of the tasks that safety tuning should not touch."""
+    if "kept" in table:  # measured as such, on a real model
+        return table
     return table.assign(kept=(table["reasoning"].astype(float) + table["benign_right"].astype(float)) / 2)
 
 
@@ -82,7 +84,8 @@ def at_choice(table: pd.DataFrame, choice: Choice, metric: str) -> pd.Series:
     near = found[np.isclose(found["lr"].astype(float), choice.lr, rtol=0.05)]
     if near.empty:
         raise MissingPoints(f"no point of {choice.arm} at the learning rate {choice.lr:g}")
-    return near.set_index("seed")[metric].astype(float).sort_index()
+    pairs = ["model", "seed"] if "model" in near else ["seed"]
+    return near.set_index(pairs)[metric].astype(float).sort_index()
 
 
 def one_rate(table: pd.DataFrame) -> Choice:
@@ -128,9 +131,9 @@ def tax_at_one_rate(table: pd.DataFrame) -> Effect:
     )
 
 
-def tax_at_own_rate(table: pd.DataFrame) -> Effect:
+def tax_at_own_rate(table: pd.DataFrame, metric: str = "reasoning") -> Effect:
     full = own_choice(table, "full")
-    return paired_interval(base_of(table, "reasoning") - at_choice(table, full, "reasoning"), SHARE)
+    return paired_interval(base_of(table, metric) - at_choice(table, full, metric), SHARE)
 
 
 # 8.2 --------------------------------------------------------------------------------------------------------

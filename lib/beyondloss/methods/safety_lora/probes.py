@@ -1,0 +1,64 @@
+"""What a small language model can do: capitals, elements and one-step sums, asked with the answer begun.
+
+Without a beginning a model that was taught refusals may refuse a harmless question, and refusal would be read as lost
+knowledge. A probe is right if each of the answer's tokens is the likeliest one after those before it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from beyondloss.data import Answered, completions
+from beyondloss.data.questions import capitals, elements
+from beyondloss.models.generation import chat_prompt
+
+KINDS = ("capitals", "elements", "sums")
+AT_ONCE = 16  # probes that go through the model together
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question, the beginning of its answer, and how it goes on."""
+
+    kind: str
+    question: str
+    opening: str
+    answer: str
+
+
+def probes(count: int, seed: int = 0) -> list[Probe]:
+    """About equally many of each kind, as far as the tables go; the sums fill up. The same for every model."""
+    each = count // 3
+    found = [Probe("capitals", q.text, q.opening, q.answers[0]) for q in capitals()[:each]]
+    found += [Probe("elements", q.text, q.opening, q.answers[0]) for q in elements()[:each]]
+    generator = np.random.default_rng(seed)
+    pairs = [(a, b) for a in range(2, 50) for b in range(2, 50)]
+    for index in generator.permutation(len(pairs))[: count - len(found)]:
+        a, b = pairs[index]
+        found.append(Probe("sums", f"What is {a} + {b}?", f"{a} + {b} =", str(a + b)))
+    return found
+
+
+@torch.no_grad()
+def capability(network: nn.Module, tokenizer: Any, asked: list[Probe], context: int = 64) -> dict[str, float]:
+    """Share of right answers of each kind, and their mean, `kept`."""
+    pairs = [(chat_prompt(tokenizer, p.question, p.opening), f" {p.answer}") for p in asked]
+    data = completions(pairs, tokenizer, context)
+    right = torch.cat(
+        [right_answers(network, data.rows(part)) for part in torch.arange(len(data)).split(AT_ONCE)]
+    )
+    kinds = np.array([p.kind for p in asked])
+    found = {kind: float(right.numpy()[kinds == kind].mean()) for kind in KINDS if kind in kinds}
+    return found | {"kept": float(np.mean(list(found.values())))}
+
+
+def right_answers(network: nn.Module, data: Answered) -> torch.Tensor:
+    """Whether every token of a row's answer, but for the end token, is the likeliest."""
+    due = data.answer.clone()
+    ends = due.int().cumsum(1).argmax(1)  # the end token is the last that is due
+    due[torch.arange(len(due)), ends] = False
+    likeliest = network(input_ids=data.tokens.to(network.device)).logits[:, :-1].argmax(-1).cpu()
+    return ((likeliest == data.tokens[:, 1:]) | ~due[:, 1:]).all(1)
