@@ -91,7 +91,7 @@ TESTS = (
         "8.2e",
         "On a real model LoRA keeps more of what it knew than full fine-tuning, each at its own rate.",
         "Share of probes (capitals, elements, sums; at full scale benchmarks) right, LoRA (alpha 16, rank and rate "
-        "chosen on the tuning seed) minus full fine-tuning (rate chosen), refusal as in 8.2a; the interval lies above 0.",
+        "chosen on the tuning seed) minus full fine-tuning (rate chosen), refusal as in 8.2a; it lies above 0.",
         "real",
         partial(lora_at_own_rates, metric="kept"),
         precondition=Precondition(

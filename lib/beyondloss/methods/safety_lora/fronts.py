@@ -208,7 +208,7 @@ def completion(rows: Answered, count: int) -> Int[Tensor, "row word"]:
     return rows.tokens[:, start : start + count]
 
 
-def continued(network: nn.Module, tokens: Int[Tensor, "row word"], count: int) -> Int[Tensor, "row word"]:
+def continued(network: nn.Module, tokens: Int[Tensor, "row word"], count: int) -> Int[Tensor, "row new_word"]:
     """The words that a model says next, each time the likeliest; the end token where it has ended."""
     end, cache, given = world.tokenizer().eos_token_id, None, tokens
     over = torch.zeros(len(tokens), dtype=torch.bool)
