@@ -24,7 +24,7 @@ from torch import Tensor
 
 from beyondloss.experiment import BadInput, choose
 from beyondloss.methods.safety_lora.theory import isotropic_overlap
-from beyondloss.methods.safety_lora.weights import Update, changed_matrices
+from beyondloss.methods.safety_lora.weights import Update, changed_matrices, is_tall
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,20 +170,18 @@ def whole_column(base: Float[Tensor, "m n"], update: Update) -> float:
     """|W0^T D|^2."""
     if update.dense is None:
         return product_energy(base.T @ update.left, update.right, update.scale)
-    if base.shape[0] >= base.shape[1]:
+    if is_tall(base):
         return float((base.T @ update.dense).square().sum())
-    return float((base @ base.T * (update.dense @ update.dense.T)).sum())
+    return float((base @ base.T * update.moment).sum())
 
 
 def whole_row(base: Float[Tensor, "m n"], update: Update) -> float:
     """|D W0^T|^2."""
-    turned = Update(
-        None if update.dense is None else update.dense.T,
-        None if update.right is None else update.right.T,
-        None if update.left is None else update.left.T,
-        update.scale,
-    )
-    return whole_column(base.T, turned)
+    if update.dense is None:
+        return product_energy(update.left, update.right @ base.T, update.scale)
+    if is_tall(base):
+        return float((base.T @ base * update.moment).sum())
+    return float((update.dense @ base.T).square().sum())
 
 
 def whole_both(base: Float[Tensor, "m n"], update: Update) -> float:
@@ -213,16 +211,15 @@ def spectral_square(update: Update) -> float:
     if update.dense is None:
         left, right = (torch.linalg.qr(part)[1] for part in (update.left, update.right.T))
         return update.scale**2 * float(torch.linalg.matrix_norm(left @ right.T, 2) ** 2)
-    return power_iteration(update.dense)
+    return largest_eigenvalue(update.moment)
 
 
-def power_iteration(matrix: Float[Tensor, "m n"], most: int = 200, tolerance: float = 1e-5) -> float:
-    """Largest eigenvalue of D^T D, from a fixed start, until it no longer moves."""
-    generator = torch.Generator().manual_seed(0)
-    vector = torch.randn(matrix.shape[1], generator=generator)
+def largest_eigenvalue(moment: Float[Tensor, "n n"], most: int = 300, tolerance: float = 1e-6) -> float:
+    """Of a positive semi-definite matrix, by power iteration from a fixed start, until it no longer moves."""
+    vector = torch.randn(len(moment), generator=torch.Generator().manual_seed(0))
     value = 0.0
     for _ in range(most):
-        vector = matrix.T @ (matrix @ (vector / vector.norm()))
+        vector = moment @ (vector / vector.norm())
         before, value = value, float(vector.norm())
         if abs(value - before) <= tolerance * value:
             break

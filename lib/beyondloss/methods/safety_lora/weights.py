@@ -23,6 +23,11 @@ TABLES = re.compile(r"(^|\.)(embed_tokens|embeddings?|wte|wpe|lm_head|embed_out)
 ADAPTER = "adapter_model.safetensors"
 
 
+def is_tall(matrix: Float[Tensor, "m n"]) -> bool:
+    """Whether a matrix has no more columns than rows."""
+    return matrix.shape[0] >= matrix.shape[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Update:
     """What was added to one matrix: `dense`, or the product scale * left @ right of a LoRA."""
@@ -35,6 +40,11 @@ class Update:
     def matrix(self) -> Float[Tensor, "m n"]:
         """The update itself."""
         return self.dense if self.dense is not None else self.scale * self.left @ self.right
+
+    @cached_property
+    def moment(self) -> Float[Tensor, "n n"]:
+        """D^T D of a dense update, or D D^T where that is smaller."""
+        return self.dense.T @ self.dense if is_tall(self.dense) else self.dense @ self.dense.T
 
     @property
     def parts(self) -> tuple[Tensor, ...]:
