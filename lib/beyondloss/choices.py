@@ -16,4 +16,5 @@ def choose(kind: str, name: Any, valid: Iterable) -> Any:
         return name
     near = get_close_matches(str(name), map(str, valid), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise BadInput(f"unknown {kind} {name!r}{hint} Valid: {', '.join(map(str, valid))}.")
+    quoted = any("," in str(one) for one in valid)  # a list of names that have commas would not be read
+    raise BadInput(f"unknown {kind} {name!r}{hint} Valid: {', '.join(map(repr if quoted else str, valid))}.")

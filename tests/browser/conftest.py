@@ -51,16 +51,28 @@ class Server(SimpleHTTPRequestHandler):
             super().handle()
 
 
+# One page of each kind is looked at closely.
+DEEP_CHAPTER = "notebooks/03_masked_diffusion.html"
+DEEP = ("book/intro.html", "book/how_to_run.html", "book/claims.html", "book/api/experiment.html", DEEP_CHAPTER,
+        "genindex.html", "search.html", "404.html")  # fmt: skip
+
+
 def pytest_generate_tests(metafunc):
-    """`page_name`: every page of the site as it was built. `chapter`: the chapters among them."""
+    """`deep_page`, `other_page`: the pages of the site as it was built. `chapter`: one; `each_chapter`: all of them."""
     folder = site_path(SCALE)
-    found = sorted(
-        p.relative_to(folder).as_posix() for n in ("book", "notebooks") for p in (folder / n).rglob("*.html")
-    )
-    if "page_name" in metafunc.fixturenames:
-        metafunc.parametrize("page_name", [*found, "genindex.html", "search.html", "404.html"])
-    if "chapter" in metafunc.fixturenames:
-        metafunc.parametrize("chapter", [name for name in found if name.startswith("notebooks/")])
+    found = []
+    for part in ("book", "notebooks"):
+        found += sorted(path.relative_to(folder).as_posix() for path in (folder / part).rglob("*.html"))
+    chapters = [name for name in found if name.startswith("notebooks/")]
+    given = {
+        "deep_page": DEEP,
+        "other_page": [name for name in found if name not in DEEP],
+        "chapter": [DEEP_CHAPTER],
+        "each_chapter": chapters,
+    }
+    for name, pages in given.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, pages)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
-from beyondloss.page import Explorer, Marker, Panel, Readout, Series, Shade, Slider
-from beyondloss.page.explorer import heavy_part
+from beyondloss.page import Cells, Explorer, Histogram, Marker, Panel, Points, Readout, Series, Shade, Slider
+from beyondloss.page.explorer import skeleton
 
 T = np.linspace(0, 1, 61)
 WATCH = """window.shift = 0; new PerformanceObserver((list) => {
@@ -41,11 +42,44 @@ def sample():
     return Explorer("Samples", sliders, panels, description="A sample at each step.")
 
 
+def others():
+    """Every other kind and mark."""
+    places, score = np.linspace(0, 1, 12), np.array([0.2, 0.5, 0.51, 0.52, 0.9])
+    names = ["random", "matching", "trajectories", "herding", "everything"]
+    points = Points(names, lambda k: score * k, score, y_band=(score - 0.1, score + 0.1))
+    bins = [Histogram(n, np.arange(5), lambda k, n=n: [k, 1, len(n), 2]) for n in ("short", "longer")]
+    gain = Cells("gain", places, places, lambda k: np.outer(places, places) - k / 5, centre=0)
+    border = Series("border", places, lambda k: places**k)
+    nodes, arrows = ["a", "b", "a long name"], [("a", "b"), ("b", "a"), ("b", "a long name")]
+    panels = [
+        Panel("Points", "x", "y", points=[points]),
+        Panel("Bins", "x", "y", histograms=bins),
+        Panel("Map", "x", "y", cells=[gain], series=[border]),
+        Panel.graph("Graph", nodes, [0, 1, 1], [0, 0, 1], arrows, weights=lambda k: [k / 4, 0.2, 1]),
+        Panel.bars("Bars", names, lambda k: score**k, mark=lambda k: k / 5, mark_name="chance"),
+        Panel.pictures("Colours", ["c", "d"], np.full((3, 2, 4, 4, 3), [[[[200]]]], dtype=np.uint8), size=4),
+        Panel.pictures("Greys", ["0", "1"], lambda k: f"{k}f" * 4, size=2),
+    ]  # fmt: skip
+    return Explorer("Other kinds", [Slider("k", "power k", [1, 2, 3])], panels, description="One of each.")
+
+
+def page_of(*bodies):
+    """A page of the site with explorers, as the site loads their style and their script."""
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    dark = "html[data-theme=dark] body { background: #14181e; color: #d3dae2 }"
+    style = f"<title>t</title><style>{skeleton.STYLE} {dark}</style>"
+    text = "<p>Prose.</p>".join(bodies)
+    return f"{head}{style}<body style='margin: 16px'><main><h1>T</h1>{text}</main><script>{skeleton.SCRIPT}</script>"
+
+
+def on_the_site(figure, source=""):
+    data, metadata = figure._repr_mimebundle_()
+    return skeleton.on_the_site(metadata["beyondloss"], data["image/png"], source)
+
+
 @pytest.fixture(scope="module")
 def html():
-    bodies = [figure._repr_mimebundle_()[0]["text/html"] for figure in (window(), window(), sample())]
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    return f"{head}<title>t</title><body style='margin: 16px'>{'<p>Prose.</p>'.join(bodies)}"
+    return page_of(*map(on_the_site, (window(), window(), sample())))
 
 
 @pytest.fixture(params=[390, 1440])
@@ -145,14 +179,17 @@ def test_heavy_data_come_when_the_explorer_comes_into_view(browser):
     figure = Explorer(
         "Heavy", [Slider("k", "k", range(1, 9))], [Panel("P", "x", "y", [curve])], "About.", heavy=True
     )
-    body, data = heavy_part(figure._repr_mimebundle_()[0]["text/html"], "heavy.js")
+    body, data = (
+        on_the_site(figure, "heavy.js"),
+        skeleton.state_script(figure._repr_mimebundle_()[1]["beyondloss"]),
+    )
     page = browser.new_page(viewport={"width": 800, "height": 600})
     asked = []
 
     def answer(route):
         asked.append(route.request.url)
         script = route.request.url.endswith("heavy.js")
-        text = data if script else f"<!doctype html><body><div style='height: 4000px'></div>{body}"
+        text = data if script else page_of(f"<div style='height: 4000px'></div>{body}")
         route.fulfill(body=text, content_type="text/javascript" if script else "text/html")
 
     page.route("**/*", answer)
@@ -170,3 +207,28 @@ def test_without_scripts_stands_the_plain_figure(browser, html):
     page.set_content(html)
     assert page.locator(".bl-plain").first.is_visible() and page.locator(".bl-view").first.is_hidden()
     context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_every_other_kind_draws_moves_and_breaks_no_rule_of_access(browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    body = page_of(on_the_site(others()))
+    page.route("**/*", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.goto("http://book.test/")
+    page.wait_for_selector(".bl-node")
+    marks = ("interval", "dot", "histogram", "cell", "node", "arrow", "bar", "picture")
+    assert all(page.locator(f".bl-{mark}").count() for mark in marks)
+    panels = page.locator(".bl-panel").all()
+    for theme in ("light", "dark"):
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        drawn = [panel.inner_html() for panel in panels]
+        page.get_by_role("slider").press("Home" if theme == "dark" else "End")
+        settle(page)
+        moved = [panel.inner_html() != before for panel, before in zip(panels, drawn, strict=True)]
+        assert moved == [True] * 5 + [False, True]  # the coloured pictures are the same at every setting
+        assert page.evaluate(OVERLAPS) == []
+        assert Axe().run(page).violations_count == 0
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0 and complaints == []
+    page.close()

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -91,6 +92,27 @@ def math_folder(tmp_path, fresh_dataset_cache):
 
     rows = [{"problem": q, "solution": rf"It is $\boxed{{{total}}}$."} for q, total in SUMS[:3]]
     return write_configs(tmp_path / "math", dict.fromkeys(problems.SUBJECTS, rows))
+
+
+@pytest.fixture
+def covered_texts():
+    """Pairs of texts of a matplotlib figure, titles and ticks too, of which one covers a part of the other."""
+    from matplotlib.text import Text
+
+    def hidden_ticks(axis):
+        low, high = sorted(axis.get_view_interval())
+        return {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+
+    def pairs(figure):
+        figure.draw_without_rendering()
+        unseen = set()
+        for ax in figure.axes:
+            unseen |= hidden_ticks(ax.xaxis) | hidden_ticks(ax.yaxis)
+        texts = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible() and t not in unseen]
+        boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in texts]
+        return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+
+    return pairs
 
 
 @pytest.fixture

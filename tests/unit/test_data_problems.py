@@ -1,9 +1,11 @@
 """Problems: where they come from, and how an answer is read."""
 
+import threading
+
 import pytest
 
 from beyondloss.data import HubError, problems
-from beyondloss.data.problems import final_answer
+from beyondloss.data.problems import final_answer, is_right
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,62 @@ from beyondloss.data.problems import final_answer
 )
 def test_final_answers(text, answer):
     assert final_answer(text) == answer
+
+
+BOX = r"\boxed{%s}"
+SAME = [  # a solution's ending, what is said; the second group differs in its letters
+    ("#### 1234", "so #### 1,234"),
+    ("#### 18", "The answer is 18 dollars."),
+    (BOX % "(1,2)", "so " + BOX % "(1, 2)"),
+    (BOX % "blue", BOX % "blue"),
+    (BOX % "1", r"\boxed{1"),  # cut off by the last token
+    #
+    ("#### 18", "She has 18.00 dollars"),
+    ("#### 5", "#### 5 apples"),
+    ("#### 0.5", "the answer is 1/2"),
+    (BOX % r"\frac{1}{2}", BOX % r"\dfrac12"),
+    (BOX % r"2\sqrt{3}", BOX % r"\sqrt{12}"),
+    (BOX % r"\{1,2\}", BOX % r"\{2,1\}"),
+    (BOX % "5", BOX % "x=5"),
+    (BOX % "x^2+2x+1", BOX % "(x+1)^2"),
+    (BOX % r"90^\circ", BOX % "90"),
+    (BOX % r"\text{(B)}", BOX % "B"),
+]
+OTHER = [
+    ("#### 18", "First 18, then 20"),
+    ("#### 18", ""),
+    (BOX % "(1,2)", BOX % "(2,1)"),
+    (BOX % "(1,2)", BOX % "12"),
+    (BOX % "[0,1)", BOX % "[0,1]"),
+    (BOX % r"\frac{3}{4}", BOX % "0.7"),
+    (BOX % r"\sqrt{2}", BOX % "1.41"),
+    (BOX % "A", BOX % "B"),
+]
+
+
+@pytest.mark.parametrize(("solution", "said"), SAME)
+def test_answers_that_are_the_same(solution, said):
+    assert is_right(said, problems.problem("?", f"First 7, then 3.\n{solution}"))
+
+
+@pytest.mark.parametrize(("solution", "said"), OTHER)
+def test_answers_that_are_not_the_same(solution, said):
+    assert not is_right(said, problems.problem("?", f"First 7, then 3.\n{solution}"))
+
+
+def test_reading_answers_for_what_they_mean_is_worth_a_package():
+    """Why `is_right` exists: letter by letter, a third of these are judged wrongly or worse."""
+    cases = [(case, True) for case in SAME] + [(case, False) for case in OTHER]
+    by_letters = [(final_answer(a) == final_answer(b)) == truth for (a, b), truth in cases]
+    assert sum(by_letters) < 2 / 3 * len(cases)
+
+
+def test_answers_are_compared_in_a_thread_too():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(is_right("0.5", problems.problem("?", "#### 1/2"))))
+    thread.start()
+    thread.join()
+    assert found == [True]
 
 
 def test_gsm8k_has_answers_behind_its_marks(gsm8k_folder):

@@ -182,10 +182,7 @@ def test_accuracy_counts_what_is_right():
         (lambda: students.Recipe(labels="firm"), "firm"),
         (lambda: students.Recipe(augmentation="flip"), "flip"),
         (lambda: networks.ConvNet(1, 4, 10, depth=3), "leave nothing"),
-        (lambda: ranking.RankingPoint(method="DN"), "DN"),
-        (lambda: ranking.RankingPoint(dataset="mnist"), "mnist"),
         (lambda: tuning.TuningPoint(method="random"), "no learning rate"),
-        (lambda: labels.LabelsPoint("pixels", "soft", 3), "pixels"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(make, message):

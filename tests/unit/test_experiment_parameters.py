@@ -2,12 +2,13 @@
 
 import pickle
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 from toy import CHAPTER, DEAR, TOY, Point, run
 
+from beyondloss import catalogue
 from beyondloss.experiment import (
     Axis,
     BadInput,
@@ -238,3 +239,30 @@ def test_a_claim_on_an_experiment_that_is_not_there_is_refused():
     claim = Claim("3.1a", "s", "c", "nothing", lambda table: None)
     with pytest.raises(BadInput, match="nothing"):
         Chapter(3, "toy", "Toys", CHAPTER.paper, (TOY, DEAR), paper_claims({"3.1": "s"}, [claim]))
+
+
+@pytest.mark.parametrize(
+    "number, setting, value, meant",
+    [
+        ("2", "finetuning.arm", "adam, late x2", "adamw, late x2"),
+        ("2", "pool.data", "late by proxy", "late by proxy x2"),
+        ("3", "window.arm", "uniformm", "uniform"),
+        ("3", "grokking.objective", "lable", "label"),
+        ("3", "language.text", "wikitext", "wikitext-103"),
+        ("6", "ranking.method", "DN", "DM"),
+        ("6", "ranking.dataset", "digit", "digits"),
+        ("6", "labels.inputs", "nois", "noise"),
+        ("10", "models.kernel", "equal", "equality"),
+    ],
+)
+def test_a_misspelt_choice_of_a_chapter_names_the_nearest(number, setting, value, meant):
+    chapter = catalogue.chapter(number)
+    with pytest.raises(BadInput, match=f"{value!r}; did you mean {meant!r}"):
+        chapter.preset("quick", overrides={setting: value})
+    experiment, _, field = setting.partition(".")
+    assert get_origin(get_type_hints(chapter.experiment(experiment).point)[field]) is Literal
+
+
+def test_names_with_commas_are_told_apart_in_the_list():
+    with pytest.raises(BadInput, match=r"Valid: 'uniform', 'uniform, 1/t', "):
+        catalogue.chapter("3").preset("quick", overrides={"window.arm": "uniformm"})

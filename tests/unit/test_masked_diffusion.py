@@ -18,7 +18,6 @@ from beyondloss.methods.masked_diffusion import (
     parity,
     tables,
     theory,
-    window,
 )
 from beyondloss.trainers import Streams, seeded_networks
 
@@ -203,20 +202,6 @@ def test_cross_entropy_of_an_even_guess_is_log_vocabulary():
     windows = FEW.held_out[:24].view(3, 8)
     curves = language.cross_entropy_by_rate(seeded_networks(Even, [0]), windows, 5)
     assert np.allclose(curves, np.log(5), atol=1e-5) and np.shape(curves) == (1, len(language.RATES))
-
-
-@pytest.mark.parametrize(
-    "point, message",
-    [
-        (lambda: window.WindowPoint(arm="windw"), "windw"),
-        (lambda: grokking.GrokkingPoint(objective="lable", samples=3), "lable"),
-        (lambda: language.LanguagePoint(arm="[0, 2]"), r"\[0, 2\]"),
-        (lambda: language.LanguagePoint(arm="[0, 1]", text="novels"), "novels"),
-    ],
-)
-def test_an_unknown_arm_is_refused_by_name(point, message):
-    with pytest.raises(ValueError, match=message):
-        point()
 
 
 # Claims: each measure must be able to find for and against ---------------------------------------------------

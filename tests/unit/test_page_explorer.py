@@ -11,9 +11,21 @@ import pytest
 
 matplotlib.use("agg")
 
-from beyondloss.page import explorer as module
-from beyondloss.page.explorer import Explorer
-from beyondloss.page.panels import Marker, Panel, Readout, Series, Shade, Slider
+import pandas as pd
+
+from beyondloss.page.explorer import (
+    Cells,
+    Explorer,
+    Histogram,
+    Marker,
+    Panel,
+    Points,
+    Readout,
+    Series,
+    Shade,
+    Slider,
+    skeleton,
+)
 
 X = np.linspace(0, 1, 5)
 K = Slider("k", "secret size k", [2, 3, 4], start=3)
@@ -42,10 +54,28 @@ def drawn(figure, values=None):
     )
 
 
+def carried(figure):
+    """What the explorer carries for the site."""
+    return figure._repr_mimebundle_()[1]["beyondloss"]
+
+
+def on_the_site(figure):
+    """The HTML that the site makes of it, after the notebook was written and read."""
+    data, metadata = figure._repr_mimebundle_()
+    return skeleton.on_the_site(json.loads(json.dumps(metadata["beyondloss"])), data["image/png"])
+
+
 def embedded(figure):
     """The JSON that the static page gets."""
-    page = figure._repr_mimebundle_()[0]["text/html"]
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+    return json.loads(
+        re.search(r'<script type="application/json">(.*?)</script>', on_the_site(figure), re.DOTALL)[1]
+    )
+
+
+def table(figure):
+    """What the explorer offers as its data."""
+    given = carried(figure)["table"]
+    return pd.DataFrame(given["rows"], columns=given["columns"])
 
 
 # Sliders -----------------------------------------------------------------------------------------------------------
@@ -144,7 +174,7 @@ def test_axes_stand_still_over_the_whole_grid():
     [
         ({"series": [Series("s", X, np.zeros((3, 5)))]}, r"series 's' has shape \(3, 5\).*k: 3, t: 4"),
         ({"series": [Series("s", X, np.zeros((2, 5)), over=("k",))]}, r"leading axes \(k: 3\)"),
-        ({"series": [Series("s", X, [1, 2, 3])]}, "series 's': x, y and band differ in length"),
+        ({"series": [Series("s", X, [1, 2, 3])]}, "series 's': x, y differ in length"),
         ({"series": [Series("s", X, X, band=(X, X[:2]))]}, "differ in length"),
         ({"series": [Series("s", X, X, colour="bleu")]}, "unknown colour 'bleu'"),
         ({"markers": [Marker("m", lambda q: q)]}, "marker 'm' depends on 'q'; the sliders are k, t"),
@@ -171,46 +201,47 @@ def test_too_much_data_is_refused_with_its_size_and_its_cause():
 
 
 def test_two_runs_give_the_same_output():
-    one, other = make()._repr_mimebundle_()[0], make()._repr_mimebundle_()[0]
+    (one, site), (other, again) = make()._repr_mimebundle_(), make()._repr_mimebundle_()
     one.pop("application/vnd.jupyter.widget-view+json"), other.pop("application/vnd.jupyter.widget-view+json")
-    assert one == other and set(one) == {"text/plain", "text/html", "image/png"}
+    assert one == other and site == again and set(one) == {"text/plain", "image/png"}
 
 
 def test_the_page_asks_nobody_for_anything():
-    page = make()._repr_mimebundle_()[0]["text/html"]
+    page = on_the_site(make()) + skeleton.SCRIPT + skeleton.STYLE
     assert set(re.findall(r"https?://[^\s\"'\\]+", page)) <= {"http://www.w3.org/2000/svg"}
-    assert "import(" in page and not re.search(r"\b(src|href)=\"(?!data:)", page)
+    assert not re.search(r"\b(src|href)=\"(?!data:)", page)
 
 
 def test_the_anchor_comes_from_the_title():
     assert make("Signal mass: k & t").id == "explorer-signal-mass-k-t"
-    assert 'id="explorer-signal-mass"' in make()._repr_mimebundle_()[0]["text/html"]
+    assert 'id="explorer-signal-mass"' in on_the_site(make())
 
 
 def test_text_cannot_leave_its_place():
     evil = "</script><script>alert(1)</script><!-- \" ' &"
     figure = Explorer(evil, [K], [Panel.text(evil, evil, along="k")], description=evil)
-    page = figure._repr_mimebundle_()[0]["text/html"]
-    assert page.count("<script") == 2 and page.count("</script>") == 2 and "<!--" not in page
+    page = on_the_site(figure)
+    assert page.count("<script") == 1 and page.count("</script>") == 1 and "<!--" not in page
     assert embedded(figure)["state"]["data"][0]["cells"] == [evil]
 
 
-def test_the_page_carries_the_module_and_a_small_state():
+def test_the_page_holds_a_small_state_and_no_script():
     content = embedded(make())
-    assert content["module"] == module._MODULE and content["values"] == {"k": 3, "t": 0.2}
+    assert set(content) == {"values", "state"} and content["values"] == {"k": 3, "t": 0.2}
     assert len(json.dumps(content["state"])) < 3000
+    assert "function" not in on_the_site(make())
 
 
 def test_sliders_snap_on_the_page_and_move_freely_in_the_kernel():
     figure = make()
-    page = figure._repr_mimebundle_()[0]["text/html"]
+    page = on_the_site(figure)
     assert 'name="t" min="0" max="3" step="1" value="1"' in page
     assert 'name="t" min="0.1" max="0.4" step="0.01" value="0.2"' in figure.skeleton
     assert 'name="k" min="0" max="2" step="1" value="1"' in figure.skeleton
 
 
 def test_everything_has_a_name_for_those_who_do_not_see_it():
-    page = make()._repr_mimebundle_()[0]["text/html"]
+    page = on_the_site(make())
     assert 'aria-label="secret size k" aria-valuetext="3"' in page
     assert '<svg role="img" aria-label="Density: density against t"' in page
     assert 'alt="A density over t."' in page and 'role="status"' in page
@@ -265,15 +296,6 @@ def test_an_error_of_the_author_reaches_the_reader():
     assert figure.frame["error"] == "ZeroDivisionError: not here"
 
 
-def test_controls_of_ipywidgets_move_with_the_explorer():
-    figure = make()
-    k, t = figure.controls().children
-    t.value = 0.37
-    assert figure.values["t"] == 0.37
-    figure.values = {**figure.values, "k": 2}
-    assert k.value == 2
-
-
 # The plain figure --------------------------------------------------------------------------------------------------
 
 
@@ -286,16 +308,87 @@ def test_the_plain_figure_draws_the_setting():
     assert [text.get_text() for text in ax.texts if text.get_text()] == ["mass 1.00", "density"]
 
 
-def test_every_kind_of_panel_has_a_plain_figure():
-    panels = [
-        Panel("p", x_log=True, y_log=True, series=[Series("s", X + 1, X + 1, band=(X + 1, X + 2), dots=True)],
-              markers=[Marker("m", 1.5, 1.5)]),
-        Panel.text("t", lambda k: "□" * k, along="k"),
-        Panel.heat("h", np.arange(18.0).reshape(3, 2, 3), ["a", "b"], [1, 2, 3], over=("k",), digits=0),
-    ]  # fmt: skip
-    figure = Explorer("All", [K], panels, description="").figure()
-    texts = [[text.get_text() for text in ax.texts if text.get_text()] for ax in figure.axes]
-    assert texts == [["s"], ["□□□"], [str(n) for n in range(6, 12)]]
+def every_kind():
+    """A panel of each kind, and a plot of each mark."""
+    score, centre = np.array([0.2, 0.21, 0.9]), {"centre": 0, "x": [0, 1, 2], "y": [0, 1]}
+    colours = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    return {
+        "plot": Panel(
+            "p", x_log=True, y_log=True, series=[Series("s", X + 1, X + 1, band=(X + 1, X + 2), dots=True)],
+            markers=[Marker("m", 1.5, 1.5)], shades=[Shade("w", 1, 1.5)], readouts=[Readout("r", lambda k: k)],
+        ),
+        "points": Panel("q", points=[Points(["a", "b", "c"], lambda k: score * k, score, y_band=(score, score + 1))]),
+        "histogram": Panel("i", histograms=[Histogram("counts", [0, 1, 2], lambda k: [k, 1])]),
+        "cells": Panel("c", cells=[Cells("map", values=lambda k: np.full((2, 3), k - 3), **centre)],
+                       series=[Series("over it", [0, 2], [0, 1])]),
+        "text": Panel.text("t", lambda k: "□" * k, along="k"),
+        "heat": Panel.heat("h", np.arange(18.0).reshape(3, 2, 3), ["a", "b"], [1, 2, 3], over=("k",), digits=0),
+        "bars": Panel.bars("b", ["a", "b"], lambda k: [k, 1], mark=lambda k: k / 2, mark_name="half"),
+        "pictures": Panel.pictures("g", ["x", "y"], "0f" * 4, size=2),
+        "coloured pictures": Panel.pictures("d", ["x", "y"], colours, size=4),
+        "graph": Panel.graph("n", ["a", "b"], [0, 1], [0, 0], [("a", "b"), ("b", "a")], weights=lambda k: [k / 4, 0]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", every_kind())
+def test_every_kind_has_a_plain_figure_whose_texts_do_not_cover_each_other(kind, covered_texts):
+    assert covered_texts(Explorer("One", [K], [every_kind()[kind]], description="").figure()) == []
+
+
+@pytest.mark.parametrize("kind", every_kind())
+def test_every_kind_offers_its_data_at_every_setting(kind):
+    panel = every_kind()[kind]
+    data = table(Explorer("One", [K], [panel], description=""))
+    assert len(data) and set(data["panel"]) == {panel.title}
+    moving = any(datum.over for datum in Explorer("One", [K], [panel], description="")._grid.data)
+    assert moving == ("k" in data) and (not moving or set(data["k"].dropna()) == {2, 3, 4})
+
+
+def test_the_data_of_an_explorer_are_what_it_draws():
+    kinds = every_kind()
+    data = table(Explorer("All", [K], list(kinds.values()), description="")).set_index("panel")
+    heat = data.loc["h"]
+    assert len(heat) == 18 and heat.query("k == 3 and y == 'b' and x == '2'")["value"].item() == 10
+    assert data.loc["b"].query("k == 4 and series == 'a'")["x"].item() == 4
+    assert data.loc["b"].query("k == 4 and series == 'half'")["x"].item() == 2
+    assert data.loc["g"]["value"].tolist() == ["0f0f", "0f0f"]
+    assert set(data.loc["n"].query("mark == 'arrow' and k == 2")["series"]) == {"a → b", "b → a"}
+    assert data.loc["p"].query("mark == 'readout' and k == 2")["value"].item() == "2.000"
+    assert data.loc["i"].query("k == 3")["y"].tolist() == [3, 1]
+    assert data.loc["q"].query("k == 2 and series == 'c'")["x"].item() == 1.8
+
+
+def test_every_kind_and_every_mark_has_its_script():
+    state = Explorer("All", [K], list(every_kind().values()), description="").state
+    for panel in state["panels"]:
+        assert f"PAINTERS.{panel['kind']} = " in skeleton.SCRIPT
+        for mark in panel.get("marks", []):
+            assert mark["mark"] == "marker" or f"MARKS.{mark['mark']} = " in skeleton.SCRIPT
+
+
+def test_what_an_explorer_draws_from_is_named():
+    measured = pd.DataFrame({"x": [1]})
+    measured.attrs["experiment"] = "window"
+    figure = Explorer("One", [K], [every_kind()["text"]], description="", tables=[measured])
+    assert carried(figure)["experiments"] == ["window"]
+    with pytest.raises(ValueError, match="give the table that sweep"):
+        Explorer("One", [K], [every_kind()["text"]], description="", tables=[pd.DataFrame()])
+
+
+@pytest.mark.parametrize(
+    ("make_panel", "message"),
+    [
+        (lambda: Panel("p", points=[Points(["a"], [1, 2], [1, 2])]), "points '': x, y have 2 values, not 1"),
+        (lambda: Panel("p", histograms=[Histogram("h", [0, 1], [1, 2])]), "counts have 2 values, not 1"),
+        (lambda: Panel("p", cells=[Cells("c", [0, 1], [0, 1], np.ones((2, 3)))]), "no 2 by 2 cells"),
+        (lambda: Panel("p", cells=[Cells("c", [0, 1, 3], [0, 1], np.ones((2, 3)))]), "equal distances"),
+        (lambda: Panel.graph("g", ["a"], [0], [0], [("a", "z")]), "an arrow at 'z'; the nodes are a"),
+        (lambda: Panel.bars("b", ["a"], [1, 2]), "values have 2 values, not 1"),
+    ],
+)  # fmt: skip
+def test_marks_that_do_not_fit_are_named(make_panel, message):
+    with pytest.raises(ValueError, match=message):
+        Explorer("One", [K], [make_panel()], description="")
 
 
 def test_a_text_panel_lights_up_along_a_slider_that_exists():

@@ -26,4 +26,4 @@ def test_nothing_heavy_is_loaded_before_it_is_needed():
 
 def test_the_digest_of_a_notebook_reaches_what_draws_it():
     reached = {name.rpartition(".")[2] for name in sources("beyondloss.page", exempt="")}
-    assert reached >= {"explorer", "panels", "grid", "plain", "theme", "source", "cards"}
+    assert reached >= {"explorer", "widget", "plot", "marks", "grid", "theme", "source", "cards"}

@@ -42,6 +42,15 @@ def test_functions_of_the_library_name_their_file_but_no_line():
     assert "Move `positions` as little as possible" in repr(shown)  # the docstring is kept
 
 
+def test_the_site_gets_the_places_and_parses_no_caption():
+    _, metadata = show(theme.spread, Sample.method)._repr_mimebundle_()
+    spread, method = metadata["beyondloss"]["shown"]
+    assert spread == {
+        "file": "lib/beyondloss/page/theme.py", "module": "beyondloss.page.theme", "name": "spread",
+    }  # fmt: skip
+    assert method["module"] == ""
+
+
 def test_a_module_is_shown_whole():
     shown = show(source)
     assert "Defined in <code>lib/beyondloss/page/source.py</code></p>" in shown._repr_html_()

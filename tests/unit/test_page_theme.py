@@ -165,6 +165,33 @@ def test_points_are_labelled_without_overlap_and_share_a_label_in_one_place():
     )  # nothing near: not moved
 
 
+TITLE = "A title that is long enough to reach over the whole of the figure and its labels"
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_title_covers_no_label_of_lines_that_end_at_the_top(count, covered_texts):
+    theme.use_theme()
+    _, ax = plt.subplots(figsize=(6.4, 3.2))
+    for i in range(count):
+        ax.plot([0, 1, 2], [0, 0.5, 1 - i / 1000], label=f"line {i}")
+    ax.set_ylim(0, 1)
+    ax.set_title(TITLE)
+    theme.label_lines(ax)
+    assert covered_texts(ax.figure) == []
+
+
+def test_a_title_covers_no_label_of_points_at_the_top(covered_texts):
+    theme.use_theme()
+    _, ax = plt.subplots(figsize=(6.4, 3.2))
+    x, y = [1, 1.01, 1.02, 1.03, 3], [1, 0.99, 0.995, 1, 0]
+    ax.plot(x, y, "o")
+    ax.set_title(TITLE)
+    theme.label_points(ax, x, y, ["alpha", "beta", "gamma", "delta", "epsilon"])
+    assert covered_texts(ax.figure) == []
+    ax.texts[0].xyann = ax.texts[1].xyann = (0, 0)
+    assert covered_texts(ax.figure) != []  # the check itself would notice
+
+
 def test_logarithmic_axes_carry_plain_numbers():
     _, ax = plt.subplots()
     ax.plot([30, 4000], [0.07, 0.4])

@@ -242,7 +242,6 @@ def test_divergence_is_told_and_does_not_raise():
 @pytest.mark.parametrize(
     "wrong, said",
     [
-        ({"data": "later"}, "is none of 'as drawn'"),
         ({"data": "random x2"}, "needs a pool"),
         ({"steps": 0}, "steps must be"),
         ({"share": 1.0}, "share must lie"),
@@ -333,9 +332,7 @@ def test_the_tuned_rates_are_what_the_stored_points_say():
     assert tables.tuned_rates(points) == TUNED
 
 
-@pytest.mark.parametrize(
-    "wrong, said", [({"arm": "adam"}, "is none of"), ({"share": 0.0}, "share"), ({"lr": -1.0}, "lr")]
-)
+@pytest.mark.parametrize("wrong, said", [({"share": 0.0}, "share"), ({"lr": -1.0}, "lr")])
 def test_impossible_arithmetic_is_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         replace(TINY, **wrong)

@@ -12,6 +12,7 @@ from beyondloss.methods.simplicity_bias.language_model import (
     run_language_model,
 )
 from beyondloss.models import Ensemble
+from beyondloss.models.generation import Continuation
 from beyondloss.trainers.fine_tuning import losses_of_all
 
 
@@ -61,7 +62,8 @@ def language_model_loss_before(point: LanguageModelPoint) -> float:
 def test_exact_match_counts_right_answers(tiny_llama, monkeypatch):
     model = language_model.load_language_model(LanguageModelPoint(str(tiny_llama)))
     problems = [Problem("a", "#### 1", "1"), Problem("b", "#### 2", "2")]
-    monkeypatch.setattr(language_model, "answers", lambda *_: ["so #### 1", "so #### 3"])
+    said = [[Continuation(text, 4, 0.0)] for text in ("so #### 1", "so #### 3")]
+    monkeypatch.setattr(language_model, "generate", lambda *_: said)
     assert language_model.exact_match(model, problems, 4) == 0.5
 
 
@@ -107,14 +109,6 @@ def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path):
         language_model.load_language_model(LanguageModelPoint(str(tmp_path / "none")))
 
 
-@pytest.mark.parametrize(
-    "wrong, said",
-    [
-        ({"data": "later"}, "data 'later' is none of"),
-        ({"optimizer": "sgd"}, "optimizer"),
-        ({"steps": 0}, "steps"),
-    ],
-)
-def test_impossible_points_are_refused(wrong, said):
-    with pytest.raises(ValueError, match=said):
-        LanguageModelPoint("any", **wrong)
+def test_impossible_points_are_refused():
+    with pytest.raises(ValueError, match="steps"):
+        LanguageModelPoint("any", steps=0)

@@ -1,29 +1,31 @@
-"""What the published site has beside its pages: openings, figures, the library's reference, feed and site map."""
+"""What the published site has beside its pages: openings, figures, the library's reference, site map."""
 
-import html
 import json
 import re
 import xml.etree.ElementTree as ET
 
 import pytest
 import toy
+from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from beyondloss import catalogue
 from beyondloss.experiment import BadInput
-from beyondloss.page import Explorer, Panel, Series, Slider
-from beyondloss.page.explorer import LIMIT, heavy_part
-from beyondloss.site import chapters, finish, library, stage
+from beyondloss.page import Explorer, Panel, Series, Slider, carried, show, theme
+from beyondloss.page.explorer import LIMIT
+from beyondloss.site import chapters, finish, library, notebook, stage
 from beyondloss.site import figures as site_figures
 from beyondloss.site.chapters import Place
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 
 
-def drawn(source: str, name: str, csv: str | None = None, **metadata):
-    data = {"image/png": PNG} | ({"text/csv": csv} if csv else {})
-    return new_code_cell(source, id=name, metadata=metadata, outputs=[new_output("display_data", data)])
+def drawn(name: str, rows=(), experiments=(), **metadata):
+    """A cell with a figure as a kernel leaves it."""
+    output = new_output("display_data", {"image/png": PNG})
+    output.metadata = NotebookNode(carried.metadata("figure", "", experiments, rows))
+    return new_code_cell("plot()", id=name, metadata=metadata, outputs=[output])
 
 
 @pytest.fixture
@@ -34,10 +36,10 @@ def nb():
             new_markdown_cell(
                 "# Toys\n\n**The claim in one sentence.** Toys score.\n\nMore.\n\nAnd more.", id="t"
             ),
-            new_code_cell('table = sweep(cfg["toy"])\nmean = table.mean()', id="sweep"),
-            drawn("plot(mean)", "first", csv="x,y\n1,2\n"),
-            drawn("plot(1)", "second", tags=["opening"]),
-            drawn("for row in table: plot(row)", "third", csv="x\n1\n"),
+            new_code_cell("nothing = 0", id="nothing"),
+            drawn("first", [{"x": 1, "y": 2}], ["toy"]),
+            drawn("second", tags=["opening"]),
+            drawn("third", [{"x": 1}], ["toy", "second"]),
         ]
     )
 
@@ -59,11 +61,9 @@ def figures(nb):
 # Figures ---------------------------------------------------------------------------------------------------
 
 
-def test_a_figure_names_the_experiments_whose_points_reach_it(nb):
-    name = toy.CHAPTER.experiments[0].name
-    nb.cells[1].source = nb.cells[1].source.replace('"toy"', f'"{name}"')
-    assert [figure.experiments for figure in figures(nb)] == [(name,), (), (name,)]
-    assert figures(nb)[0].commands == ["beyondloss figure 3.1", f"beyondloss run 3 --only {name} --fresh"]
+def test_a_figure_names_the_experiments_that_it_carries(nb):
+    assert [figure.experiments for figure in figures(nb)] == [("toy",), (), ("toy", "second")]
+    assert figures(nb)[2].commands == ["beyondloss figure 3.3", "beyondloss run 3 --only toy,second --fresh"]
     assert figures(nb)[1].commands == ["beyondloss figure 3.2"]
 
 
@@ -91,26 +91,49 @@ def explorer(points=3, **options):
     return Explorer("T < U", sliders, [Panel("P", "x", "y", series)], "About.", **options)
 
 
+def shown(figure):
+    """The figure of a notebook whose only cell shows `figure`, after writing and reading."""
+    data, metadata = figure._repr_mimebundle_()
+    cell = new_code_cell("figure", id="e", outputs=[new_output("display_data", data, metadata=metadata)])
+    text = notebook.nbformat.writes(notebook.normalise(new_notebook(cells=[cell])))
+    (found,) = figures(notebook.nbformat.reads(text, as_version=4))
+    return found
+
+
 def test_the_data_of_an_explorer_are_its_curves_at_every_setting():
-    state = site_figures.explorer_state(explorer()._repr_mimebundle_()[0]["text/html"])
-    lines = site_figures.explorer_csv(state).splitlines()
+    lines = shown(explorer()).csv.splitlines()
     assert lines[0] == "panel,mark,series,k,x,y"
-    assert lines[1:] == [f"1,line,s,{k},{x},{k * x}" for k in (1, 2) for x in range(3)]
+    assert lines[1:] == [f"P,line,s,{k},{x},{k * x}" for k in (1, 2) for x in range(3)]
+
+
+def test_an_explorer_gets_its_page_from_what_it_carries():
+    figure = shown(explorer())
+    assert figure.explorer and figure.alt == "About."
+    assert site_figures.stand(figure, "d.js") is None
+    page = figure.output.data["text/html"]
+    assert 'id="explorer-t-u"' in page and 'aria-label="T &lt; U"' in page and '<input type="range"' in page
 
 
 def test_data_of_a_heavy_explorer_leave_the_page():
-    light = explorer()._repr_mimebundle_()[0]["text/html"]
-    assert heavy_part(light, "d.js") == (light, None)
-    figure = explorer(points=20_000, heavy=True)
-    page = figure._repr_mimebundle_()[0]["text/html"]
-    short, moved = heavy_part(page, "../data/d.js")
-    assert len(page) > LIMIT and len(short) < LIMIT
-    traits = json.loads(re.search(r'application/json">(.*?)</script>', short, re.DOTALL)[1])
-    assert traits["source"] == "../data/d.js" and traits["state"] is None
+    heavy = explorer(points=20_000, heavy=True)
+    figure = shown(heavy)
+    moved = site_figures.stand(figure, "../data/d.js")
+    page = figure.output.data["text/html"]
+    traits = json.loads(re.search(r'application/json">(.*?)</script>', page, re.DOTALL)[1])
+    assert len(page) < LIMIT < len(moved)
+    assert traits == {"values": {"k": 2, "w": "b"}, "source": "../data/d.js"}
     name, state = re.fullmatch(
         r'\(self\.explorerData \?\?= \{\}\)\["(.*?)"\] = (.*);\n', moved, re.DOTALL
     ).groups()
-    assert name == figure.id and json.loads(state) == json.loads(json.dumps(figure.state))
+    assert name == heavy.id and json.loads(state) == json.loads(json.dumps(heavy.state))
+
+
+def test_committed_notebooks_keep_no_numbers():
+    figure = shown(explorer())
+    nb = notebook.without_data(new_notebook(cells=[new_code_cell("e", id="e", outputs=[figure.output])]))
+    told = nb.cells[0].outputs[0].metadata["beyondloss"]
+    assert told["title"] == "T < U" and not {"table", "state", "skeleton"} & set(told)
+    assert len(json.dumps(told)) < 300
 
 
 def test_only_a_heavy_explorer_may_be_heavy():
@@ -223,31 +246,20 @@ def test_every_public_module_is_in_the_reference():
 
 
 def test_defined_in_leads_to_the_reference_and_to_the_file():
-    shown = '<div class="bl-source"><p>Defined in <code>lib/beyondloss/models/mlp.py</code> (<code>{}</code>)</p></div>'
-    data = NotebookNode({"text/html": shown.format("MLP.forward")})
-    stage._link_sources(data)
-    assert 'href="../_modules/beyondloss/models/mlp.html"' in data["text/html"]
-    assert 'href="../book/api/models.html#beyondloss.models.mlp.MLP.forward"' in data["text/html"]
-    data = NotebookNode({"text/html": shown.format("_hidden")})
-    stage._link_sources(data)
-    assert "book/api" not in data["text/html"]
+    source = show(theme.spread, theme._way_out, test_a_place_that_is_none_is_refused)
+    output = new_output("display_data", {"text/html": source._repr_html_()})
+    output.metadata = NotebookNode(source._repr_mimebundle_()[1])
+    stage._link_sources(output)
+    public, private, foreign = BeautifulSoup(output.data["text/html"], "html.parser").select(".bl-source > p")
+    links = [link["href"] for link in public.select("a")]
+    assert links == [
+        "../_modules/beyondloss/page/theme.html", "../book/api/page.html#beyondloss.page.theme.spread",
+    ]  # fmt: skip
+    assert public.select_one("#source-spread") is not None
+    assert [link["href"] for link in private.select("a")] == links[:1] and not foreign.select("a")
 
 
 # Around the pages ------------------------------------------------------------------------------------------
-
-
-def test_the_feed_has_an_entry_a_version(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    (tmp_path / "CHANGELOG.md").write_text(
-        "# C\n\n## [0.2.0] - unreleased\n\n- New & <b>.\n\n## [0.1.0] - 2031-02-03\n\n- Old.\n"
-    )
-    finish.feed(tmp_path / "CHANGELOG.md", tmp_path / "feed.xml", "https://example.org/b/")
-    atom = "{http://www.w3.org/2005/Atom}"
-    entries = ET.parse(tmp_path / "feed.xml").getroot().findall(f"{atom}entry")
-    assert [e.find(f"{atom}title").text for e in entries] == ["Version 0.2.0", "Version 0.1.0"]
-    assert entries[1].find(f"{atom}updated").text.startswith("2031-02-03")
-    assert html.escape("New & <b>.") in entries[0].find(f"{atom}content").text
-    assert entries[0].find(f"{atom}link").get("href") == "https://example.org/b/book/changelog.html"
 
 
 def test_the_site_map_lists_whole_addresses():
@@ -270,6 +282,25 @@ def test_a_card_has_the_size_that_is_asked_for(tmp_path):
         assert card.size == finish.CARD
 
 
-def test_what_the_theme_gets_wrong_is_mended():
-    page = '<head><script src="../_static/vendor/fontawesome/6.5.2/js/all.min.js?digest=1"></script></head>'
-    assert finish.mended(page) == "<head></head>"
+THEME = """<!DOCTYPE html>
+<html><head>
+<script src="../_static/vendor/fontawesome/6.5.2/js/all.min.js?digest=1"></script>
+<link as="font" href="../fa-brands-400.woff2" rel="preload"/>
+<link as="font" href="../fa-solid-900.woff2" rel="preload"/>
+</head><body>
+<div class="bd-sidebar-primary bd-sidebar">
+<details><summary><span class="toctree-toggle" role="presentation"></span></summary></details></div>
+<div class="citation-list" role="list"><div class="citation" role="doc-biblioentry">a &lt; b</div></div>
+<script>if (a < b && c) d("</p>");</script>
+</body></html>
+"""
+
+
+def test_what_the_theme_gets_wrong_is_patched_and_nothing_else():
+    patched = finish.patch_theme_html(THEME)
+    page = BeautifulSoup(patched, "html.parser")
+    assert [link["href"] for link in page.select("link")] == ["../fa-solid-900.woff2"]
+    assert page.select_one('[role="complementary"][aria-label="Book"] summary[aria-label="Unfold"] > span')
+    assert not page.select('[role="list"], [role="doc-biblioentry"], script[src]')
+    assert 'if (a < b && c) d("</p>");' in patched and "a &lt; b" in patched
+    assert patched.startswith("<!DOCTYPE html>")

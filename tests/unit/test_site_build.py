@@ -79,6 +79,8 @@ def test_a_second_build_executes_and_renders_nothing(book, kernels, rendered):
         [
             "_config.yml",
             "_toc.yml",
+            "book/_static/explorer.css",
+            "book/_static/explorer.js",
             "book/intro.md",
             "extra/404.html",
             "notebooks/01_first.ipynb",

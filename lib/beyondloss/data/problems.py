@@ -1,6 +1,7 @@
 """Mathematical problems with worked solutions, and when an answer is the right one."""
 
 import re
+import threading
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -89,7 +90,10 @@ def generated(train: int, test: int, seed: int) -> ProblemSet:
 
 
 def final_answer(text: str) -> str:
-    """The answer of a solution in one spelling: after the last `####`, else in the last box, else the last number."""
+    """The answer of a solution in one spelling: after the last `####`, else in the last box, else the last number.
+
+    Chapter 2's points compare answers by it, letter by letter; `is_right` knows more.
+    """
     if "####" in text:
         found = text.rpartition("####")[2].strip().split("\n")[0]
     elif r"\boxed{" in text:
@@ -107,3 +111,23 @@ def boxed(text: str) -> str:
         if not depth:
             return inside[:end]
     return inside
+
+
+def is_right(said: str, problem: Problem) -> bool:
+    """Whether what is said ends in the problem's answer, as mathematics: 1/2 is 0.5 and (x+1)^2 is x^2+2x+1.
+
+    Read and compared by `math-verify`; what it cannot read is right where it is the same letter by letter. HubError
+    where that package is missing.
+    """
+    try:
+        from math_verify import parse, verify
+    except ImportError as error:
+        raise HubError(f"answers are compared by math-verify ({error}): pip install -e '.[full]'") from error
+    # its time limits are signals, which only the main thread gets
+    seconds = 5 if threading.current_thread() is threading.main_thread() else None
+    wanted, found = (
+        parse(text.rpartition("####")[2], parsing_timeout=seconds) for text in (problem.solution, said)
+    )
+    if wanted and found:
+        return verify(wanted, found, timeout_seconds=seconds)
+    return final_answer(said) == final_answer(problem.solution) != ""

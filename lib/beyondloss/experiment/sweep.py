@@ -84,7 +84,7 @@ def table(plan: Plan, store: Store | None = None) -> "pd.DataFrame":
             made = {"seconds": record.seconds, **origin, "state": record.state}
             rows.append(settings | record.metrics | made)
     frame = pd.DataFrame(rows, columns=None if rows else [*names, "seconds", "device", "commit", "state"])
-    frame.attrs["planned"] = len(plan.grid)
+    frame.attrs |= {"planned": len(plan.grid), "experiment": plan.experiment.name}
     return frame
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 __all__ = [
     "PALETTE",
+    "Cells",
     "Explorer",
+    "Histogram",
     "Marker",
     "Panel",
+    "Points",
     "Readout",
     "Series",
     "Shade",
@@ -23,6 +26,7 @@ __all__ = [
     "published_table",
     "run_card",
     "show",
+    "show_figure",
     "use_theme",
 ]
 
@@ -31,7 +35,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # statements, not importlib: the digest of what a notebook depends on follows them
-    from . import cards, explorer, panels, source, theme
+    from . import cards, carried, explorer, source, theme
 
-    found = next(module for module in (panels, explorer, source, theme, cards) if hasattr(module, name))
+    found = next(module for module in (explorer, source, theme, cards, carried) if hasattr(module, name))
     return getattr(found, name)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import beyondloss
+from beyondloss.page import carried
 
 _LIBRARY = Path(beyondloss.__file__).parent.parent
 
@@ -43,9 +44,14 @@ class Source:
         if not objects:
             raise TypeError("show() takes at least one function, class or module")
         self.excerpts = tuple((_source(thing), _origin(thing)) for thing in objects)
+        self.shown = [_place(thing) for thing in objects]
 
     def _repr_html_(self) -> str:
         return f"<style>{_STYLE}</style>" + "".join(_html(*excerpt) for excerpt in self.excerpts)
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict, dict]:
+        """The places of what is shown, of which the site makes links; HTML and text come as for any object."""
+        return {}, carried.metadata("source", "", shown=self.shown)
 
     def __repr__(self) -> str:
         return "\n\n".join(
@@ -89,6 +95,18 @@ def _origin(thing: object) -> str:
         return "this notebook" if getattr(inner, "__module__", "") == "__main__" else f"`{file.name}`"
     path = f"`{(Path('lib') / file.relative_to(_LIBRARY)).as_posix()}`"
     return path if inspect.ismodule(inner) else f"{path} (`{inner.__qualname__}`)"
+
+
+def _place(thing: object) -> dict[str, str]:
+    """File, module and name of what stands in the library; of the rest no module."""
+    inner = _unwrap(thing)
+    file = Path(inspect.getsourcefile(inner) or "")
+    if not file.is_relative_to(_LIBRARY):
+        return {"file": file.name, "module": "", "name": ""}
+    path = file.relative_to(_LIBRARY)
+    module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    name = "" if inspect.ismodule(inner) else inner.__qualname__
+    return {"file": (Path("lib") / path).as_posix(), "module": module, "name": name}
 
 
 def _html(code: str, origin: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
+    from matplotlib.transforms import Bbox
 
 INK = "#1f2530"
 FAINT = "#6b7280"
@@ -112,10 +113,10 @@ def use_theme() -> None:
     """Show every later figure and table of this process in the look of the book, and keep what figures draw."""
     import seaborn
 
-    from beyondloss.page import figure_data, tables
+    from beyondloss.page import carried, tables
 
     seaborn.set_theme(style="ticks", palette=COLOURS, rc=rc())
-    figure_data.record()
+    carried.record()
     tables.register_html_formatter()
 
 
@@ -139,22 +140,23 @@ def spread(positions: Sequence[float], gap: float, low: float = -np.inf, high: f
 
 
 def label_lines(ax: Axes, *, fontsize: float = 9) -> None:
-    """Write each line's label at its right end in its own colour, none over another, instead of a legend.
+    """Write each line's label at its right end in its own colour, none over another nor the title, without a legend.
 
     Lines take the label that they were drawn with or, where the legend alone knows it (seaborn), the legend's text.
     """
     from matplotlib.colors import to_hex
 
     ax.get_xlim(), ax.get_ylim()  # matplotlib settles its limits only when asked
-    named = _named_lines(ax)
+    named = named_lines(ax)
     if ax.get_legend() is not None:
         ax.get_legend().remove()
     for line, label in named:  # the legend is gone, its names are not
         line.set_label(label)
+    ax.figure.draw_without_rendering()  # the height of the axes is known only when drawn
     to_fraction = (ax.transData - ax.transAxes).transform
     ends = [to_fraction(_last_point(line)) for line, _ in named]
     line_height = 1.25 * fontsize / (ax.get_position().height * ax.figure.get_figheight() * 72)
-    heights = spread([height for _, height in ends], line_height)
+    heights = spread([height for _, height in ends], line_height, high=1 - line_height / 2)
     for (line, label), (right, _), height in zip(named, ends, heights, strict=True):
         ax.annotate(
             label,
@@ -169,7 +171,8 @@ def label_lines(ax: Axes, *, fontsize: float = 9) -> None:
         )
 
 
-def _named_lines(ax: Axes) -> list[tuple[Line2D, str]]:
+def named_lines(ax: Axes) -> list[tuple[Line2D, str]]:
+    """The lines of `ax` that have a name: their label or, where the legend alone knows it (seaborn), its text."""
     from matplotlib.lines import Line2D
 
     drawn = [
@@ -180,11 +183,12 @@ def _named_lines(ax: Axes) -> list[tuple[Line2D, str]]:
         return named
     legend = ax.get_legend()
     entries = zip(legend.legend_handles, legend.get_texts(), strict=True)
-    labels = {_look(handle): text.get_text() for handle, text in entries if isinstance(handle, Line2D)}
-    return [(line, labels[_look(line)]) for line in drawn if _look(line) in labels]
+    labels = {look(handle): text.get_text() for handle, text in entries if isinstance(handle, Line2D)}
+    return [(line, labels[look(line)]) for line in drawn if look(line) in labels]
 
 
-def _look(line: Line2D) -> tuple:
+def look(line: Line2D) -> tuple:
+    """Colour ("#rrggbb") and line style: what a legend tells lines apart by."""
     from matplotlib.colors import to_hex
 
     return to_hex(line.get_color()), line.get_linestyle()
@@ -211,7 +215,9 @@ def log_axes(ax: Axes, which: str = "xy") -> None:
 def label_points(
     ax: Axes, x: Sequence[float], y: Sequence[float], labels: Sequence[str], *, fontsize: float = 8
 ) -> None:
-    """Write each point's label to its right, none over another; labels of one place share it."""
+    """Write each point's label to its right, none over another nor the title; labels of one place share it."""
+    from matplotlib.transforms import Bbox
+
     shared: dict[tuple[float, float], list[str]] = {}
     for place, label in zip(zip(x, y, strict=True), labels, strict=True):
         shared.setdefault(place, []).append(label)
@@ -227,13 +233,24 @@ def label_points(
         for place, names in sorted(shared.items(), key=lambda item: item[0][1])
     ]
     ax.figure.draw_without_rendering()  # boxes are known only when drawn
-    to_points = 72 / ax.figure.dpi
-    placed: list = []
+    to_points, top = 72 / ax.figure.dpi, ax.get_window_extent().y1
+    # no name over a point, its own included
+    radius = 3 / to_points
+    places = ax.transData.transform(np.column_stack([x, y]))
+    placed = [Bbox.from_extents(*(place - radius), *(place + radius)) for place in places]
     for text in texts:
         box = text.get_window_extent()
-        above = [
-            other.y1 for other in placed if other.x0 < box.x1 and box.x0 < other.x1 and other.y1 > box.y0
-        ]
-        lift = max(0.0, max(above, default=box.y0) - box.y0)
-        text.xyann = (6, lift * to_points)
-        placed.append(box.translated(0, lift))
+        shift = _way_out(box, placed, top)
+        text.xyann = (6, shift * to_points)
+        placed.append(box.translated(0, shift))
+
+
+def _way_out(box: Bbox, placed: Sequence[Bbox], top: float) -> float:
+    """How far to move `box` up, or down where up leads over `top`, until it covers none of `placed`; in pixels."""
+    for upwards in (True, False):
+        shift = 0.0
+        while hit := [other for other in placed if other.overlaps(box.translated(0, shift))]:
+            shift = max(o.y1 for o in hit) - box.y0 + 1 if upwards else min(o.y0 for o in hit) - box.y1 - 1
+        if not shift or box.y1 + shift <= top:
+            break
+    return shift

@@ -11,7 +11,7 @@
 `library`    the reference of the library's functions, from their docstrings
 `stage`      all of this, laid out for Sphinx
 `extension`  what only Sphinx knows: links between theorem, proof and check, the glossary, tags of a page
-`finish`     what stands around the pages: site map, feed, page for a wrong address, card of a link
+`finish`     what stands around the pages: site map, page for a wrong address, card of a link
 `pdf`        the whole book on paper
 `readme_pictures`  the README's pictures of a page
 """

@@ -24,11 +24,10 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
 
-from beyondloss.site import finish, library, notebook
+from beyondloss.site import figures, finish, library, notebook
 
 THEOREMS = (*NODE_TYPES.values(), unenumerable_node)
 LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$", re.MULTILINE)
-SHOWN = re.compile(r'<span id="source-([\w.]+)"></span>Defined in .*?book/api/\w+\.html#([\w.]+)"')
 TITLE_PAGE = "book/intro"
 GLOSSARY = "book/glossary"
 UNLINKED = (
@@ -177,14 +176,12 @@ class ExplorerDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         path = Path(self.env.srcdir) / f"{self.arguments[0]}.ipynb"
         self.env.note_dependency(str(path))
-        title = html.escape("\n".join(self.content).strip())
-        cells = (
-            [cell for cell in notebook.read(path).cells if cell.cell_type == "code"] if path.is_file() else []
-        )
-        for output in (output for cell in cells for output in cell.outputs):
-            page = output.get("data", {}).get("text/html", "")
-            if 'class="bl-explorer"' in page and f'aria-label="{title}"' in page:
-                return [nodes.raw("", page, format="html")]
+        title = "\n".join(self.content).strip()
+        cells = notebook.read(path).cells if path.is_file() else []
+        for output in (output for cell in cells for output in cell.get("outputs", [])):
+            told = figures.of(output)
+            if told.get("kind") == "explorer" and told["title"] == title:
+                return [nodes.raw("", output.data["text/html"], format="html")]
         raise self.error(f"no explorer {title!r} in {self.arguments[0]}")
 
 
@@ -199,8 +196,9 @@ def read_labels(app: Sphinx) -> None:
             for equation, theorem in LABELS.findall(cell.source) if cell.cell_type == "markdown" else []:
                 app.beyondloss_labels |= {equation: "eq"} if equation else {theorem: "prf:ref"}
             for output in cell.get("outputs", []):
-                for name, anchor in SHOWN.findall(output.get("data", {}).get("text/html", "")):
-                    app.beyondloss_shown.setdefault(anchor, f"{path.stem}.html#source-{name}")
+                for place in figures.of(output).get("shown", []):
+                    anchor = f"{place['module']}.{place['name']}"
+                    app.beyondloss_shown.setdefault(anchor, f"{path.stem}.html#source-{place['name']}")
 
 
 def read_docstring(app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
@@ -254,8 +252,6 @@ def tag_page(app: Sphinx, pagename: str, _template: str, context: dict[str, Any]
         if v and ":" not in k
     ]
     made += [line.format("name", "twitter:card", tags["twitter:card"])]
-    up = "../" * pagename.count("/")
-    made += [f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{up}changelog.xml">']
     context["metatags"] = context.get("metatags", "") + "\n".join(made)
 
 
@@ -270,13 +266,13 @@ def _description(doctree: nodes.document) -> str:
 
 
 def finish_site(app: Sphinx, error: Exception | None) -> None:
-    """Once every page is written: mend and list them."""
+    """Once every page is written: patch and list them."""
     if error or app.builder.format != "html":
         return
     out = Path(app.outdir)
     for path in out.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        path.write_text(finish.mended(page), encoding="utf-8")
+        path.write_text(finish.patch_theme_html(page), encoding="utf-8")
     if url := app.config.html_baseurl:
         pages = [f"{name}.html" for name in app.env.found_docs]
         (out / "sitemap.xml").write_text(finish.site_map(pages, url), encoding="utf-8")

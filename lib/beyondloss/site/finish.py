@@ -1,14 +1,12 @@
-"""What stands around the pages of the site: site map, feed, the page for a wrong address, the card of a link."""
+"""What stands around the pages of the site: site map, the page for a wrong address, the card of a link."""
 
 from __future__ import annotations
 
 import html
-import os
-import re
-import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from bs4 import BeautifulSoup
 
 CARD = (1200, 630)  # pixels, as those who show links ask for
 
@@ -42,47 +40,6 @@ def site_map(pages: list[str], url: str) -> str:
     return f"{head}{entries}</urlset>\n"
 
 
-def feed(changelog: Path, target: Path, url: str) -> None:
-    """The changelog as an Atom feed, one entry a version; one that is not released yet has the date of the text."""
-    text = changelog.read_text(encoding="utf-8")
-    versions = re.findall(r"^## \[([^\]]+)\](?: - (\S+))?\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    written = _date_of(changelog)
-    entries = [
-        (name, f"{d}T00:00:00+00:00" if re.match(r"\d{4}-", d) else written, body)
-        for name, d, body in versions
-    ]
-    link = f"{url}book/changelog.html"
-    made = "".join(
-        f"<entry><title>Version {name}</title><id>urn:beyond-the-loss:{name}</id><updated>{date}</updated>"
-        f'<link href="{link}"/><content type="html">{html.escape(_list_of(body))}</content></entry>\n'
-        for name, date, body in entries
-    )
-    target.write_text(
-        '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">'
-        "<title>Beyond the Loss</title>"
-        f"<id>urn:beyond-the-loss</id><author><name>The authors of Beyond the Loss</name></author>"
-        f'<updated>{max((date for _, date, _ in entries), default=written)}</updated><link href="{link}"/>\n'
-        f"{made}</feed>\n",
-        encoding="utf-8",
-    )
-
-
-def _list_of(body: str) -> str:
-    points = re.findall(r"^- (.+)$", body, re.MULTILINE)
-    return f"<ul>{''.join(f'<li>{html.escape(point)}</li>' for point in points)}</ul>"
-
-
-def _date_of(path: Path) -> str:
-    """When a text was last committed, else last written."""
-    if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
-        return datetime.fromtimestamp(int(epoch), UTC).isoformat()
-    log = ["git", "log", "-1", "--format=%cI", "--", path.name]
-    done = subprocess.run(log, cwd=path.parent, capture_output=True, text=True, check=False)
-    if done.returncode == 0 and done.stdout.strip():
-        return datetime.fromisoformat(done.stdout.strip()).astimezone(UTC).isoformat()
-    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).isoformat()
-
-
 def card(target: Path, title: str, over: str) -> None:
     """The picture that is shown where a page is linked: its title, on the book's ground."""
     import textwrap
@@ -104,18 +61,28 @@ def card(target: Path, title: str, over: str) -> None:
         figure.savefig(target, metadata={"Software": None})
 
 
-def mended(page: str) -> str:
-    """A page as the theme makes it, without what the theme and the bibliography get wrong.
+def patch_theme_html(page: str) -> str:
+    """A page as Sphinx makes it, without what the theme and the bibliography get wrong.
 
-    Icons come as a script of 1.5 MB before anything is shown, although the style sheet draws them, too; the sidebar is
-    no landmark, what unfolds a part of the contents has no name, and roles of the bibliography do not fit.
+    Each line can go when a newer version than the named one makes the page right by itself:
+
+    - pydata-sphinx-theme 0.15.4 loads its icons a second time, as scripts of 1.5 MB before anything is shown, and
+      preloads two fonts of them that no page of the book uses;
+    - sphinx-book-theme 1.1.4: the sidebar is no landmark;
+    - pydata-sphinx-theme 0.15.4: what unfolds a part of the contents has no name;
+    - sphinxcontrib-bibtex 2.7.0 on docutils 0.21: `doc-biblioentry` is deprecated, and a list's children are no items.
     """
-    page = re.sub(r'\s*<script src="[^"]*fontawesome[^"]*\.js[^"]*"></script>', "", page)
-    page = re.sub(r'<link rel="preload" as="font"[^>]*fa-(?:brands|regular)[^>]*>\n?', "", page)
-    page = page.replace(' role="doc-biblioentry"', "").replace(
-        '<div role="list" class="citation-list">', "<div>"
-    )
-    sidebar = 'class="bd-sidebar-primary bd-sidebar'
-    page = page.replace(f"<div {sidebar}", f'<div role="complementary" aria-label="Book" {sidebar}')
-    toggle = '<span class="toctree-toggle"'
-    return page.replace(f"<summary>{toggle}", f'<summary aria-label="Unfold">{toggle}')
+    soup = BeautifulSoup(page, "html.parser")
+    for script in soup.select('script[src*="fontawesome"]'):
+        script.decompose()
+    for font in soup.select(
+        'link[rel="preload"][href*="fa-brands"], link[rel="preload"][href*="fa-regular"]'
+    ):
+        font.decompose()
+    for sidebar in soup.select("div.bd-sidebar-primary"):
+        sidebar.attrs |= {"role": "complementary", "aria-label": "Book"}
+    for toggle in soup.select("summary:has(> span.toctree-toggle)"):
+        toggle["aria-label"] = "Unfold"
+    for listed in soup.select('[role="doc-biblioentry"], div.citation-list[role="list"]'):
+        del listed["role"]
+    return str(soup)

@@ -22,9 +22,7 @@ PACKAGES = {
     "experiment": "Experiments and claims",
     "page": "Explorers, cards and figures",
 }
-HIDDEN = {
-    "page": ("build", "generated", "refresh", "notebook", "benchmarks", "pictures", "figure_data", "site")
-}
+HIDDEN = {"page": ("artists", "png")}
 LABEL = re.compile(
     r"\b(eqs?\.|theorem|lemma|proposition|corollary|definition|section) ([a-z]+-[a-z0-9-]+)\b", re.IGNORECASE
 )
@@ -57,8 +55,9 @@ def address(module: str, name: str) -> str:
 
 
 def _modules(package: Path) -> list[str]:
-    files = sorted(path for path in package.glob("*.py") if path.stem != "__init__")
-    return [path.stem for path in files if not path.stem.startswith("_")]
+    """Its public modules and those of its own packages, by their names within it."""
+    files = sorted(path.relative_to(package).with_suffix("") for path in package.rglob("*.py"))
+    return [".".join(path.parts) for path in files if not path.stem.startswith("_")]
 
 
 def _page(title: str, about: str, package: str, names: list[str]) -> str:

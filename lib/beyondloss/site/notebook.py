@@ -38,7 +38,6 @@ KERNEL = {
 KEPT_OF_A_CELL = ("tags", "mystnb")
 KEPT_OF_A_NOTEBOOK = ("beyondloss", "mystnb")
 UNSHOWN = (["experiment"], ["page"])  # parts of the package whose source no chapter shows
-FIGURE_DATA = "text/csv"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -220,8 +219,12 @@ def _normalise_data(data: NotebookNode) -> None:
 
 def without_data(nb: NotebookNode) -> NotebookNode:
     """`nb`, in place, without the numbers behind its pictures: the site gets them, what is committed stays small."""
+    from beyondloss.page.carried import KEY, NUMBERS
+
     for output in (o for cell in nb.cells if cell.cell_type == "code" for o in cell.outputs):
-        output.get("data", {}).pop(FIGURE_DATA, None)
+        told = output.get("metadata", {}).get(KEY, {})
+        for part in NUMBERS:
+            told.pop(part, None)
     return nb
 
 

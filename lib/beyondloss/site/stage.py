@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 import shutil
 import zipfile
 from pathlib import Path
 
 import yaml
+from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter
+from beyondloss.page.explorer import skeleton
 from beyondloss.site import chapters, finish, fonts, library, notebook
 from beyondloss.site.chapters import Place
-from beyondloss.site.figures import Figure, caption, figures, lighten
+from beyondloss.site.figures import Figure, caption, figures, of, stand
 
 EXTRA = "extra"  # copied to the root of the site as it is
 
@@ -26,7 +27,11 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
     extra = stage / EXTRA
     extra.mkdir()
     _configure(stage / "_config.yml", place)
-    fonts.write(stage / "book" / "_static" / "fonts", here / "_build" / "fonts")
+    static = stage / "book" / "_static"
+    static.mkdir(parents=True, exist_ok=True)
+    fonts.write(static / "fonts", here / "_build" / "fonts")
+    (static / "explorer.js").write_text(skeleton.SCRIPT, encoding="utf-8")
+    (static / "explorer.css").write_text(skeleton.STYLE, encoding="utf-8")
     (extra / "404.html").write_text(finish.not_found(place.url), encoding="utf-8")
     written = {chapter.name: chapter for chapter in catalogue.chapters()}
     for path in sorted((stage / "notebooks").glob("*.ipynb")):
@@ -37,7 +42,6 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
             notebook.write(nb, path)
     if (here / "CHANGELOG.md").is_file():
         shutil.copy2(here / "CHANGELOG.md", stage)  # a page includes it
-        finish.feed(here / "CHANGELOG.md", extra / "changelog.xml", place.url)
     if (stage / "book" / "library.md").is_file():
         (stage / "book" / "api").mkdir()
         for name, text in library.pages().items():
@@ -61,6 +65,8 @@ def _configure(path: Path, place: Place) -> None:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
     sphinx["html_extra_path"] = [EXTRA]
+    sphinx["html_css_files"] = [*sphinx.get("html_css_files", []), "explorer.css"]
+    sphinx["html_js_files"] = [*sphinx.get("html_js_files", []), ["explorer.js", {"defer": "defer"}]]
     if place.url:
         config.setdefault("html", {})["baseurl"] = sphinx["html_baseurl"] = place.url
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -78,7 +84,7 @@ def _dress_chapter(
     if results.is_file():
         shutil.copy2(results, data / results.name)
     for figure in filter(lambda figure: figure.explorer, drawn):
-        if heavy := lighten(figure, f"{files}{figure.name}.js"):
+        if heavy := stand(figure, f"{files}{figure.name}.js"):
             (data / f"{figure.name}.js").write_text(heavy, encoding="utf-8")
     captions = {id(figure.output): caption(figure, files) for figure in drawn}
     for cell in nb.cells:
@@ -86,7 +92,7 @@ def _dress_chapter(
             pairs = [(output, captions.get(id(output))) for output in cell.outputs]
             cell.outputs = [part for pair in pairs for part in pair if part]
             for output in cell.outputs:
-                _link_sources(output.get("data", {}))
+                _link_sources(output)
                 _name_headings(output.get("data", {}))
     nb.cells[0].source = chapters.insert(
         notebook.without_numbering(nb.cells[0].source), chapters.opening(chapter, drawn, scale, place, here)
@@ -108,26 +114,26 @@ def _write_data(drawn: list[Figure], data: Path) -> None:
         (data / f"{shown.name}.png").write_bytes(base64.b64decode(shown.png))
 
 
-SHOWN = re.compile(r"Defined in <code>lib/([\w/]+)\.py</code>(?: \(<code>([\w.]+)</code>\))?")
-
-
-def _link_sources(data: NotebookNode) -> None:
+def _link_sources(output: NotebookNode) -> None:
     """Make "Defined in" of a shown source lead to the reference and to the whole file; give the source an anchor."""
-    page = data.get("text/html", "")
-    if "bl-source" not in page:
+    shown = of(output).get("shown", [])
+    if not shown:
         return
+    page = BeautifulSoup(output.data["text/html"], "html.parser")
+    for line, place in zip(page.select(".bl-source > p"), shown, strict=True):
+        if place["module"]:
+            line.clear()
+            line.append(BeautifulSoup(_defined_in(**place), "html.parser"))
+    output.data["text/html"] = str(page)
 
-    def linked(found: re.Match) -> str:
-        module = found[1].replace("/", ".").removesuffix(".__init__")
-        file = f'<a href="../_modules/{module.replace(".", "/")}.html"><code>lib/{found[1]}.py</code></a>'
-        name = found[2]
-        if not name:
-            return f"Defined in {file}"
-        to = library.address(module, name)
-        shown = f'<a href="{to}"><code>{name}</code></a>' if to else f"<code>{name}</code>"
-        return f'<span id="source-{name}"></span>Defined in {file} ({shown})'
 
-    data["text/html"] = SHOWN.sub(linked, page)
+def _defined_in(module: str, name: str, file: str) -> str:
+    whole = f'<a href="../_modules/{module.replace(".", "/")}.html"><code>{file}</code></a>'
+    if not name:
+        return f"Defined in {whole}"
+    to = library.address(module, name)
+    linked = f'<a href="{to}"><code>{name}</code></a>' if to else f"<code>{name}</code>"
+    return f'<span id="source-{name}"></span>Defined in {whole} ({linked})'
 
 
 def _name_headings(data: NotebookNode) -> None:

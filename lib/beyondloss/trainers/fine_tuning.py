@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from beyondloss.data import Answered
 from beyondloss.models import Ensemble
+from beyondloss.models.vision_language import VISION, embed
 from beyondloss.trainers.config import TrainConfig
 from beyondloss.trainers.history import History
 from beyondloss.trainers.loop import Objective, train
@@ -66,6 +67,19 @@ class AnswerLosses(nn.Module):
         losses = F.cross_entropy(logits, tokens[:, 1:][spoken], reduction="none")
         rows = spoken.nonzero()[:, 0]
         return torch.zeros(len(tokens), device=tokens.device).index_add(0, rows, losses)
+
+
+class AnswerLossesFromFeatures(AnswerLosses):
+    """The same for a vision-language model whose rows have an image each, in `Answered.inputs` by cached `features`.
+
+    The projector reads them anew at every step; the vision tower is not run (`models.vision_language.image_features`).
+    """
+
+    def hidden_states(
+        self, tokens: Int[Tensor, "row time"], features: Float[Tensor, "row patch feature"]
+    ) -> Float[Tensor, "row time width"]:
+        """Last states of the language model, the projected features in the places of image tokens."""
+        return super().hidden_states(tokens, inputs_embeds=embed(self.network, tokens, features))
 
 
 def body(network: nn.Module) -> nn.Module:
@@ -205,13 +219,13 @@ class Lora:
 def with_lora(network: nn.Module, lora: Lora, seed: int | None = None) -> "PeftModel":
     """Freeze the weights and put low-rank ones beside the matrices that `lora` names; the network computes the same.
 
-    They are drawn from `seed`, or from torch's stream without one. Raises ValueError for a target or a layer that the
-    network does not have.
+    A vision tower, whose matrices have names of the same kind, gets none. They are drawn from `seed`, or from torch's
+    stream without one. Raises ValueError for a target or a layer that the network does not have.
     """
     from peft import LoraConfig, get_peft_model
 
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    known = sorted({name.rpartition(".")[2] for name in linear})
+    known = sorted({name.rpartition(".")[2] for name in linear if VISION not in name})
     for target in lora.targets:
         if target not in known:
             near = difflib.get_close_matches(target, known, 1)
@@ -230,6 +244,7 @@ def with_lora(network: nn.Module, lora: Lora, seed: int | None = None) -> "PeftM
         target_modules=list(lora.targets),
         layers_to_transform=list(range(first, end)) if lora.layers else None,
         lora_dropout=lora.dropout,
+        exclude_modules=f".*{VISION}.*" if any(VISION in name for name in linear) else None,
     )
     if seed is None:
         return get_peft_model(network, config)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -60,17 +61,12 @@ class Protocol:
 class Judged(Protocol):
     """One set that is to be distilled and judged: what the points of this chapter's experiments have in common."""
 
-    method: str = "random"
+    dataset: Literal[*DATASETS] = "digits"
+    method: Literal[*METHODS] = "random"
     per_class: int = 1
     iterations: int = 0  # of distillation; 0 for the method's own number
     real_batch: int = 32
     seed: int = 0
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name, valid in (("method", METHODS), ("dataset", DATASETS)):
-            if (value := getattr(self, name)) not in valid:
-                raise ValueError(f"{name} {value!r} is none of {', '.join(valid)}")
 
     def bench(self, seeds: Sequence[int]) -> "Bench":
         """Where sets of these seeds are judged; points of one process that differ in the set alone share it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -18,16 +19,11 @@ LABELS = ("hard", "soft")
 class LabelsPoint:
     """Train one linear student on so many inputs, labelled by a linear teacher of digits."""
 
-    inputs: str
-    labels: str
+    inputs: Literal[*INPUTS]
+    labels: Literal[*LABELS]
     images: int
     validation: int = 30
     seed: int = 0
-
-    def __post_init__(self):
-        for name, valid in (("inputs", INPUTS), ("labels", LABELS)):
-            if getattr(self, name) not in valid:
-                raise ValueError(f"{name} {getattr(self, name)!r} are none of {', '.join(valid)}")
 
 
 def run_labels(points: Sequence[LabelsPoint]) -> list[dict]:

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from beyondloss.data import HubError
-from beyondloss.methods.hallucination.kernels import loaded
+from beyondloss.models import generation, language
 
 ATTEMPTS, PATIENCE = 5, 2.0  # tries of a call to a server, and seconds before the second one
 
@@ -103,115 +101,37 @@ def ask(model: Model, requests: Sequence[Request], cache: ReplyCache) -> list[Re
 
 
 class OnThisMachine:
-    """A causal language model of `transformers`, from the hub or a local folder. Raises HubError.
+    """A causal language model of `transformers` by its spec. An answer ends with its first line. Raises HubError."""
 
-    The prompt is read once for all its samples. Each request draws from a stream of its own, so its answers do not
-    depend on what else is in the batch. An answer ends with the first line.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        revision: str | None = None,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        batch: int = 8,
-    ):
-        self.tokenizer, self.network = loaded(name, revision, "AutoModelForCausalLM", device)
-        self.network.to(dtype)
-        self.commit = getattr(self.network.config, "_commit_hash", None) or revision or "a local folder"
-        self.name, self.device, self.batch = f"{name}@{self.commit}", device, batch
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.tokenizer.padding_side = "left"
+    def __init__(self, spec: str, device: str = "cpu", dtype: torch.dtype = torch.float32, batch: int = 8):
+        self.network, self.tokenizer = language.load(spec, dtype, device)
+        self.name, self.batch = spec, batch
 
     def answer(self, requests: Sequence[Request]) -> list[Reply]:
+        """A reply to each request; all are asked for as many samples and tokens, at one temperature and seed."""
         start = time.perf_counter()
-        inputs = self.tokenizer([self.text(r) for r in requests], padding=True, return_tensors="pt")
-        drawn = self.continued(
-            inputs["input_ids"].to(self.device), inputs["attention_mask"].to(self.device), requests
+        found = generation.generate(
+            self.network, self.tokenizer, [self.text(r) for r in requests], sampling(requests), self.batch
         )
         seconds = (time.perf_counter() - start) / len(requests)
-        return [self.reply(rows, seconds) for rows in drawn]
+        return [
+            Reply(tuple(one.text.strip() for one in samples), sum(one.tokens for one in samples), seconds)
+            for samples in found
+        ]
 
     def text(self, request: Request) -> str:
         if not request.chat:
             return request.prompt + request.opening
-        turn = [{"role": "user", "content": request.prompt}]
-        try:
-            said = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        except ValueError as error:
-            raise HubError(f"model {self.name} has no chat template: ask it with chat=False") from error
-        return said + request.opening
-
-    @torch.no_grad()
-    def continued(
-        self, tokens: Int[Tensor, "batch time"], mask: Int[Tensor, "batch time"], requests: Sequence[Request]
-    ) -> list[Int[Tensor, "sample step"]]:
-        """Tokens drawn after each prompt; after an answer's end they mean nothing."""
-        sizes = {(r.samples, r.temperature, r.tokens) for r in requests}
-        if len(sizes) > 1:
-            raise ValueError("requests of one batch differ in samples, temperature or tokens")
-        ((samples, temperature, steps),) = sizes
-        uniform = torch.stack([uniforms(r.seed, r.prompt, samples, steps) for r in requests]).flatten(0, 1)
-        uniform, position = uniform.to(self.device), (mask.cumsum(1) - 1).clamp(min=0)
-        seen = self.network(input_ids=tokens, attention_mask=mask, position_ids=position, use_cache=True)
-        cache, logits = seen.past_key_values, seen.logits[:, -1].repeat_interleave(samples, 0)
-        cache.batch_repeat_interleave(samples)
-        mask, position = (t.repeat_interleave(samples, 0) for t in (mask, position[:, -1:]))
-        drawn, over = [], torch.zeros(len(logits), dtype=torch.bool, device=self.device)
-        for step in range(steps):
-            drawn.append(drawn_token(logits.float(), temperature, uniform[:, step]))
-            over |= self.ends(drawn[-1])
-            if over.all() or step == steps - 1:
-                break
-            mask, position = torch.cat([mask, torch.ones_like(mask[:, :1])], 1), position + 1
-            seen = self.network(
-                input_ids=drawn[-1][:, None],
-                attention_mask=mask,
-                position_ids=position,
-                past_key_values=cache,
-            )
-            logits = seen.logits[:, -1]
-        return list(torch.stack(drawn, 1).cpu().split(samples))
-
-    def ends(self, tokens: Int[Tensor, " row"]) -> Tensor:
-        """Whether a token ends an answer: the end of the text, or of a line."""
-        texts = self.tokenizer.batch_decode(tokens[:, None].tolist())
-        ends = [
-            t == self.tokenizer.eos_token_id or "\n" in s for t, s in zip(tokens.tolist(), texts, strict=True)
-        ]
-        return torch.tensor(ends, device=self.device)
-
-    def reply(self, rows: Int[Tensor, "sample step"], seconds: float) -> Reply:
-        texts, count = [], 0
-        for row in rows:
-            end = int(self.ends(row).int().argmax()) if self.ends(row).any() else len(row)
-            count += min(end + 1, len(row))
-            kept = self.tokenizer.decode(row[: end + 1].tolist(), skip_special_tokens=True)
-            texts.append(kept.split("\n")[0].strip())
-        return Reply(tuple(texts), count, seconds)
+        return generation.chat_prompt(self.tokenizer, request.prompt, request.opening)
 
 
-def uniforms(seed: int, prompt: str, samples: int, steps: int) -> Float[Tensor, "sample step"]:
-    """Numbers in [0, 1) that belong to a prompt and a seed."""
-    digest = hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    return torch.rand(samples, steps, generator=generator)
-
-
-def drawn_token(
-    logits: Float[Tensor, "row vocabulary"], temperature: float, uniform: Float[Tensor, " row"]
-) -> Int[Tensor, " row"]:
-    """The token at which the cumulative probability passes `uniform`; the likeliest one at temperature 0."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    cumulative = (logits / temperature).softmax(-1).cumsum(-1)
-    return (
-        torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:])
-        .squeeze(1)
-        .clamp(max=logits.shape[1] - 1)
-    )
+def sampling(requests: Sequence[Request]) -> generation.Sampling:
+    """What requests that are answered together ask for in common. Raises ValueError where they differ."""
+    kinds = {(r.tokens, r.temperature, r.samples, r.seed) for r in requests}
+    if len(kinds) > 1:
+        raise ValueError("requests of one batch differ in samples, temperature, tokens or seed")
+    ((tokens, temperature, samples, seed),) = kinds
+    return generation.Sampling(tokens, temperature, samples=samples, stop=("\n",), seed=seed)
 
 
 class OnServer:

@@ -2,8 +2,9 @@
 
 from beyondloss.experiment import Axis, Cost, Experiment
 from beyondloss.methods.hallucination.generator import GeneratorPoint, run_generator
-from beyondloss.methods.hallucination.models import SMOLLM2, TUNED, ModelsPoint, run_models
+from beyondloss.methods.hallucination.models import TUNED, ModelsPoint, run_models
 from beyondloss.methods.hallucination.worlds import WorldPoint, run_worlds
+from beyondloss.models.language import SMOLLM2
 
 CONFIDENT, VERIFIER_ERROR = Axis(0.05, 0.3, 0.6), Axis(0.1, 0.35)
 

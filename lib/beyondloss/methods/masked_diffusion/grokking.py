@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -28,7 +29,7 @@ OBJECTIVES = ("label", "label, masked inputs", "autoregressive", *DIFFUSION_LAWS
 class GrokkingPoint:
     """Train one transformer on `samples` strings of k-parity with one objective."""
 
-    objective: str
+    objective: Literal[*OBJECTIVES]
     samples: int
     weight_decay: float = 0.0
     n: int = 12
@@ -45,10 +46,6 @@ class GrokkingPoint:
     device: str = "cpu"
     precision: str = "float32"
     seed: int = 0
-
-    def __post_init__(self):
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"objective {self.objective!r} is none of {', '.join(map(repr, OBJECTIVES))}")
 
 
 def run_grokking(points: Sequence[GrokkingPoint]) -> list[dict]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,8 +39,8 @@ TEXTS = {"python documentation": python_documentation, "wikitext-103": wikitext}
 class LanguagePoint:
     """Train one masked-diffusion language model with one law of the mask rate; evaluate it over all rates."""
 
-    arm: str
-    text: str = "python documentation"
+    arm: Literal[*ARMS]
+    text: Literal[*TEXTS] = "python documentation"
     layers: int = 2
     heads: int = 4
     width: int = 64
@@ -55,12 +56,6 @@ class LanguagePoint:
     compile: bool = False
     device: str = "cpu"
     seed: int = 0
-
-    def __post_init__(self):
-        if self.arm not in ARMS:
-            raise ValueError(f"arm {self.arm!r} is none of {', '.join(map(repr, ARMS))}")
-        if self.text not in TEXTS:
-            raise ValueError(f"text {self.text!r} is none of {', '.join(map(repr, TEXTS))}")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ ARMS = tuple(laws(3))
 class WindowPoint:
     """Train one two-layer network on k-parity of n bits, masked by one law."""
 
-    arm: str
+    arm: Literal[*ARMS]
     n: int = 14
     k: int = 3
     samples: int = 400
@@ -53,10 +54,6 @@ class WindowPoint:
     evaluate_every: int = 125
     device: str = "cpu"
     seed: int = 0
-
-    def __post_init__(self):
-        if self.arm not in ARMS:
-            raise ValueError(f"arm {self.arm!r} is none of {', '.join(map(repr, ARMS))}")
 
 
 class ParityMLP(nn.Module):

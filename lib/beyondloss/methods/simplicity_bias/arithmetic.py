@@ -7,6 +7,7 @@ of the second mixture are new; two of them are rare, and one of these is an oper
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ ARMS = {  # name -> (optimizer, data); SAM is around AdamW, and twice as long is
 class ArithmeticPoint:
     """Fine-tune one pretrained transformer. `lr = 0` stands for the rate that was tuned for its arm."""
 
-    arm: str
+    arm: Literal[*ARMS]
     lr: float = 0.0
     rho: float = 0.05  # of SAM; its authors' default
     prime: int = 5
@@ -72,8 +73,6 @@ class ArithmeticPoint:
     seed: int = 0
 
     def __post_init__(self):
-        if self.arm not in ARMS:
-            raise ValueError(f"arm {self.arm!r} is none of {', '.join(map(repr, ARMS))}")
         if self.lr < 0 or self.rho < 0:
             raise ValueError("lr and rho must not be negative")
         if not 0 < self.share < 1 or not 0 < self.proxy <= 1:

@@ -4,38 +4,36 @@ from collections.abc import Callable
 
 import numpy as np
 
-from beyondloss.methods.exercises import verdict
+from beyondloss.methods.exercises import Case, check, number
 from beyondloss.methods.simplicity_bias import late, theory
 
 
 def check_speed(answer: Callable[[float, float, float, float], float], trials: int = 50) -> None:
     """Compare `answer(s, eigenvalue, gamma, weight)` with the growth of an aligned head."""
-    generator = np.random.default_rng(0)
-    for _ in range(trials):
+
+    def draw(generator: np.random.Generator) -> Case:
         task = theory.InContext((float(generator.uniform(0.1, 1)),), int(generator.integers(1, 64)))
         s, weight = generator.uniform(0.05, 1.5), generator.uniform(0.5, 4)
         lam, gamma = task.eigenvalues[0], task.second_moment[0]
         expected = theory.speed(task, np.array([s]), weight)[0]
-        if (got := verdict(answer, s, lam, gamma, weight)) is None:
-            return
-        if not np.isclose(got, expected, rtol=1e-6, atol=1e-12):
-            print(
-                f"not yet: at s = {s:.3f}, eigenvalue {lam:.3f} you say {got:.6g}, the library {expected:.6g}"
-            )
-            return
-    print(f"right on {trials} random heads")
+        return (s, lam, gamma, weight), number(expected, f"s = {s:.3f}, eigenvalue {lam:.3f}")
+
+    check(answer, draw, "heads", trials)
 
 
 def check_late_set(answer: Callable[[np.ndarray, float], np.ndarray], trials: int = 50) -> None:
     """Compare `answer(losses, share)`, losses [checkpoint, example], with the library's late set."""
-    generator = np.random.default_rng(0)
-    for _ in range(trials):
+
+    def draw(generator: np.random.Generator) -> Case:
         losses = generator.exponential(size=(int(generator.integers(1, 5)), int(generator.integers(4, 60))))
         share = float(generator.uniform(0.1, 0.9))
-        expected = late.late_set(losses, share)
-        if (got := verdict(answer, losses, share)) is None:
-            return
-        if sorted(np.asarray(got).tolist()) != expected.tolist():
-            print(f"not yet: of {losses.shape[1]} examples, share {share:.2f}, another set is late")
-            return
-    print(f"right on {trials} random tables of losses")
+        expected = late.late_set(losses, share).tolist()
+
+        def fault(got: np.ndarray) -> str | None:
+            if sorted(np.asarray(got).tolist()) == expected:
+                return None
+            return f"of {losses.shape[1]} examples, share {share:.2f}, another set is late"
+
+        return (losses, share), fault
+
+    check(answer, draw, "tables of losses", trials)

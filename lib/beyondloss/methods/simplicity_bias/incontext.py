@@ -6,6 +6,7 @@ weights of the types of query (population) or numbers of copies of examples (poo
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,7 +38,7 @@ POOL_ONLY = (
 class InContextPoint:
     """Train heads on in-context regression. `prompts = 0` takes the population gradient, `batch = 0` the whole pool."""
 
-    data: str = "as drawn"
+    data: Literal[*DATA] = "as drawn"
     rho: float = 0.0
     spectrum: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1)
     context: int = 32
@@ -55,8 +56,6 @@ class InContextPoint:
     seed: int = 0
 
     def __post_init__(self):
-        if self.data not in DATA:
-            raise ValueError(f"data {self.data!r} is none of {', '.join(map(repr, DATA))}")
         if self.data in POOL_ONLY and not self.prompts:
             raise ValueError(f"data {self.data!r} needs a pool of prompts")
         for name in ("steps", "budget", "heads", "proxy_steps", "kept"):

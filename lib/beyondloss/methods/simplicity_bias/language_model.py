@@ -9,11 +9,11 @@ minutes for 700 steps of 32 problems of 384 tokens, as long again for answering 
 SAM doubles the first, a proxy pass adds 45% of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from beyondloss.data.hub import spec_of
 from beyondloss.data.problems import Problem, ProblemSet, final_answer
 from beyondloss.methods.simplicity_bias.late import early_set, late_set, upsampled
 from beyondloss.models import Ensemble
+from beyondloss.models.generation import Sampling, generate
 from beyondloss.models.language import load
 from beyondloss.trainers import AnswerLosses, History, Streams, TrainConfig, seeded_networks, train
 from beyondloss.trainers.fine_tuning import answer_objective, losses_of_all
@@ -49,9 +50,9 @@ class LanguageModelPoint:
     """
 
     model: str
-    data: str = "as given"
-    optimizer: str = "adamw"
-    problems: str = "gsm8k"
+    data: Literal[*DATA] = "as given"
+    optimizer: Literal[*OPTIMIZERS] = "adamw"
+    problems: Literal["gsm8k", "math", "generated"] = "gsm8k"
     revision: str | None = None
     origin: str = ""
     origin_revision: str | None = None
@@ -68,14 +69,10 @@ class LanguageModelPoint:
     tested: int = 2000  # problems on which the loss is measured, at most
     answered: int = 2000  # of these, problems that the model answers for the exact match, at most
     answer_tokens: int = 256
-    precision: str = "bfloat16"  # of the passes in training; weights and answers are in float32
+    precision: Literal[*PRECISIONS] = "bfloat16"  # of the passes in training; weights stay float32
     seed: int = 0
 
     def __post_init__(self):
-        choices = {"data": DATA, "optimizer": OPTIMIZERS, "problems": tuple(SOURCES), "precision": PRECISIONS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r} is none of {', '.join(map(repr, known))}")
         for name in ("steps", "batch", "context", "answer_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -197,38 +194,12 @@ def proxy_losses(point: LanguageModelPoint) -> Float[np.ndarray, "checkpoint pro
     return np.array([row["losses"][0] for row in history.rows[:3]])
 
 
-def batches(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
-    return (problems[i : i + size] for i in range(0, len(problems), size))
-
-
-@torch.no_grad()
 def exact_match(model: LanguageModel, problems: Sequence[Problem], answer_tokens: int) -> float:
     """Share of problems whose greedy answer is the right one, letter by letter after `final_answer`."""
-    from accelerate.utils import find_executable_batch_size
-
-    @find_executable_batch_size(starting_batch_size=64)  # halves until a batch fits in memory
-    def right_answers(size: int) -> int:
-        answered = (answers(model, batch, answer_tokens) for batch in batches(problems, size))
-        said = [final_answer(text) for texts in answered for text in texts]
-        return sum(text == problem.answer for text, problem in zip(said, problems, strict=True))
-
-    return right_answers() / len(problems)
-
-
-def answers(model: LanguageModel, problems: Sequence[Problem], answer_tokens: int) -> list[str]:
-    """What the model writes after each prompt, by greedy decoding."""
-    tokenizer, device = model.tokenizer, model.network.device
-    tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.pad_token or tokenizer.eos_token
-    prompts = tokenizer(
-        [p.prompt for p in problems], return_tensors="pt", padding=True, return_token_type_ids=False
-    )
-    written = model.network.generate(
-        **prompts.to(device),
-        max_new_tokens=answer_tokens,
-        do_sample=False,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return tokenizer.batch_decode(written[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)
+    prompts = [problem.prompt for problem in problems]
+    written = generate(model.network, model.tokenizer, prompts, Sampling(answer_tokens))
+    said = [final_answer(samples[0].text) for samples in written]
+    return sum(a == problem.answer for a, problem in zip(said, problems, strict=True)) / len(problems)
 
 
 @dataclass(frozen=True, eq=False)
