@@ -22,6 +22,7 @@ from beyondloss.methods.safety_lora import (
     published,
     real,
     rulebook,
+    tables,
     world,
 )
 from beyondloss.methods.safety_lora.settings import RealPoint
@@ -282,7 +283,7 @@ def test_there_are_300_probes_with_one_answer_each():
     kinds = [p.kind for p in asked]
     assert len(asked) == 330 and len(set(asked)) == 330
     assert min(kinds.count(kind) for kind in probes.KINDS) >= 80
-    assert all(str(eval(p.opening.removesuffix(" ="))) == p.answer for p in asked if p.kind == "sums")  # noqa: S307
+    assert all((str(eval(p.opening.removesuffix(" ="))),) == p.answers for p in asked if p.kind == "sums")  # noqa: S307
 
 
 def test_a_probe_is_right_if_every_token_is_the_likeliest(model):
@@ -403,3 +404,36 @@ def test_arms_of_the_small_world_are_refused():
         RealPoint(tuning="LoRA 16, replay 0.25 at 1e-03")
     with pytest.raises(BadInput, match="did you mean"):
         RealPoint(tuning="LoRA 17 at 1e-03")
+
+
+# tables -----------------------------------------------------------------------------------------------------
+
+
+def made_table():
+    """Every arm refuses from 1e-3 on and keeps .9 there, LoRA of rank 4 a little more; full fine-tuning keeps .8."""
+    rows = []
+    for seed in (0, 1, 2, 100, 101, 102):
+        rows.append({"arm": "base", "lr": 0.0, "seed": seed, "reasoning": 1.0, "refusal": 0.0})
+        for arm in ("full", *arms.grid_of_ranks()):
+            best = 0.8 if arm == "full" else 0.95 if arm == "LoRA 4, fixed" else 0.9
+            for lr, refusal, kept in ((1e-4, 0.1, 1.0), (1e-3, 1.0, best), (1e-2, 1.0, 0.1)):
+                rows.append({"arm": arm, "lr": lr, "seed": seed, "reasoning": kept, "refusal": refusal})
+    table = pd.DataFrame(rows)
+    return table.assign(benign_right=table["reasoning"], over_refusal=0.0)
+
+
+def test_tables_for_the_figures():
+    table = made_table()
+    settings = tables.protocols(table)
+    assert settings["LoRA at its own rate"] == ("LoRA 4, fixed", 1e-3, "")
+    assert settings["full at LoRA's rate"].lr == settings["full at its own rate"].lr == 1e-3
+    shown = tables.summary(table, settings)
+    assert shown.loc[0, "reasoning"] == "0.95 [0.95, 0.95]" and list(shown["arm"])[1:] == ["full", "full"]
+    front = tables.fronts(table, ["full"])
+    assert list(front["lr"]) == [1e-4, 1e-3, 1e-2] and list(front["reasoning"]) == pytest.approx(
+        [1.0, 0.8, 0.1]
+    )
+    by_rank = tables.ranks(table)
+    assert set(by_rank["rule"]) == set(arms.ALPHAS) and len(by_rank) == 3 * 4 * 2 * 3
+    four = by_rank[(by_rank["rule"] == "fixed") & (by_rank["rank"] == 4)]
+    assert set(four["reasoning"]) == {0.95}
