@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from beyondloss.data import HubError
+from beyondloss.data import Answered, HubError
 from beyondloss.experiment import BadInput, MissingPoints
 from beyondloss.methods.safety_lora import (
     arms,
@@ -26,6 +26,7 @@ from beyondloss.methods.safety_lora import (
     world,
 )
 from beyondloss.methods.safety_lora.settings import RealPoint
+from beyondloss.models.language import load
 from beyondloss.models.stand_ins import byte_tokenizer, tiny_llama, write
 from beyondloss.trainers.fine_tuning import AnswerLosses
 
@@ -286,22 +287,21 @@ def test_there_are_300_probes_with_one_answer_each():
     assert all((str(eval(p.opening.removesuffix(" ="))),) == p.answers for p in asked if p.kind == "sums")  # noqa: S307
 
 
+@torch.no_grad()
 def test_a_probe_is_right_if_every_token_is_the_likeliest(model):
-    from beyondloss.data import completions
-    from beyondloss.models.language import load
-
+    """Whatever the model is sure of, one answer to a prompt is right, another is not, however much is read ahead."""
     network, tokenizer = load(model)
     prompt = "abc"
-    said = network.generate(
-        **tokenizer([prompt], return_tensors="pt", return_token_type_ids=False),
-        max_new_tokens=2,
-        do_sample=False,
-    )[0, -2:]
-    right = tokenizer.decode(said)
-    wrong = tokenizer.decode([int(said[0]), (int(said[1]) + 1) % 200])
-    data = completions([(prompt, right), (prompt, wrong)], tokenizer, 16)
-    if (data.answer.sum(1) == 3).all():  # the bytes made whole characters
-        assert probes.right_answers(network, data).tolist() == [True, False]
+    tokens = tokenizer([prompt, prompt], return_tensors="pt").input_ids
+    for _ in range(2):
+        tokens = torch.cat([tokens, network(input_ids=tokens).logits[:, -1:].argmax(-1)], 1)
+    tokens[1, -1] = (tokens[1, -1] + 1) % 200
+    tokens = torch.cat([tokens, torch.full((2, 1), tokenizer.eos_token_id)], 1)
+    data = Answered(tokens, torch.arange(tokens.shape[1]).expand(2, -1) >= tokens.shape[1] - 3)
+    for shared in (1, 2):
+        read = network(input_ids=tokens[:1, :shared], use_cache=True).past_key_values
+        assert probes.right_answers(network, data, shared, read).tolist() == [True, False]
+    assert probes.common_start(data) == len(tokenizer(prompt).input_ids) - 1
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ FRONTS = Experiment(
 )
 
 REAL_ARMS = {  # learning rates at quick and at full scale; the paper's is 5e-5 for all
-    "full": ((3e-6, 1e-5, 3e-5, 1e-4, 3e-4), (2e-6, 5e-6, 1e-5, 2e-5, 5e-5)),
+    "full": ((1e-5, 3e-5, 1e-4, 3e-4), (2e-6, 5e-6, 1e-5, 2e-5, 5e-5)),
     "LoRA 16": ((1e-4, 3e-4, 1e-3, 3e-3), (5e-5, 1e-4, 2e-4, 5e-4)),
-    "LoRA 1, fixed": ((1e-4, 3e-4, 1e-3, 3e-3), (5e-5, 1e-4, 2e-4, 5e-4)),
+    "LoRA 1, fixed": ((), (5e-5, 1e-4, 2e-4, 5e-4)),
 }
 
 

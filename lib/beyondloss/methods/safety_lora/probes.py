@@ -4,12 +4,14 @@ Without a beginning a model that was taught refusals may refuse a harmless quest
 knowledge. A probe is right if each of the answer's tokens is the likeliest one after those before it.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Bool
+from torch import Tensor, nn
 
 from beyondloss.data import Answered, completions
 from beyondloss.data.questions import capitals, elements
@@ -47,7 +49,7 @@ def probes(count: int, seed: int = 0) -> list[Probe]:
 
 
 @torch.no_grad()
-def capability(network: nn.Module, tokenizer: Any, asked: list[Probe], context: int = 64) -> dict[str, float]:
+def capability(network: nn.Module, tokenizer: Any, asked: list[Probe], context: int = 96) -> dict[str, float]:
     """Share of right answers of each kind, and their mean, `kept`."""
     owners, pairs = [], []
     for number, probe in enumerate(asked):
@@ -55,7 +57,11 @@ def capability(network: nn.Module, tokenizer: Any, asked: list[Probe], context: 
             owners.append(number)
             pairs.append((chat_prompt(tokenizer, probe.question, probe.opening), f" {answer}"))
     data = completions(pairs, tokenizer, context)
-    parts = [right_answers(network, data.rows(part)) for part in torch.arange(len(data)).split(AT_ONCE)]
+    shared = common_start(data)
+    read = network(input_ids=data.tokens[:1, :shared].to(network.device), use_cache=True).past_key_values
+    parts = []
+    for part in torch.arange(len(data)).split(AT_ONCE):
+        parts.append(right_answers(network, data.rows(part), shared, read))
     right = np.zeros(len(asked), dtype=bool)
     np.logical_or.at(right, owners, torch.cat(parts).numpy())  # one way of going on is enough
     kinds = np.array([probe.kind for probe in asked])
@@ -63,10 +69,24 @@ def capability(network: nn.Module, tokenizer: Any, asked: list[Probe], context: 
     return found | {"kept": float(np.mean(list(found.values())))}
 
 
-def right_answers(network: nn.Module, data: Answered) -> torch.Tensor:
-    """Whether every token of a row's answer, but for the end token, is the likeliest."""
+def common_start(data: Answered) -> int:
+    """How many tokens all prompts begin with: the template's, which are read once for all."""
+    same = (data.tokens == data.tokens[:1]).all(0)
+    longest = int(same.int().cumprod(0).sum())
+    return max(1, min(longest, int(data.answer.int().argmax(1).min()) - 1))
+
+
+def right_answers(network: nn.Module, data: Answered, shared: int, read: Any) -> Bool[Tensor, " row"]:
+    """Whether every token of a row's answer, but for the end token, is the likeliest.
+
+    The first `shared` tokens of each row have been read: `read` is the network's cache of them, of one row.
+    """
     due = data.answer.clone()
     ends = due.int().cumsum(1).argmax(1)  # the end token is the last that is due
     due[torch.arange(len(due)), ends] = False
-    likeliest = network(input_ids=data.tokens.to(network.device)).logits[:, :-1].argmax(-1).cpu()
-    return ((likeliest == data.tokens[:, 1:]) | ~due[:, 1:]).all(1)
+    cache = copy.deepcopy(read)
+    cache.batch_repeat_interleave(len(due))
+    tokens = data.tokens[:, shared:].to(network.device)
+    likeliest = network(input_ids=tokens, past_key_values=cache, use_cache=True).logits[:, :-1].argmax(-1)
+    right = likeliest.cpu() == data.tokens[:, shared + 1 :]
+    return (right | ~due[:, shared + 1 :]).all(1)
