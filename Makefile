@@ -12,7 +12,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env book pdf links pictures test notebooks bench clean
+.PHONY: help env book pdf links pictures test notebooks bench mutants clean
 
 help:
 	@echo "make book [SCALE=quick]  execute the chapters where they are out of date and render the site"
@@ -22,6 +22,7 @@ help:
 	@echo "make test [STAGES=…]     lint, import rules, tests, chapters, site, browser"
 	@echo "make notebooks           refresh committed outputs, results and generated tables that are out of date"
 	@echo "make bench               training speed against other implementations"
+	@echo "make mutants             break the library in one line, many times: do the tests notice?"
 	@echo "make env                 only the environment in $(VENV), with PYTHON=$(PYTHON)"
 	@echo "make clean               remove what was built; the environment (.venv) and measured points (.store) stay"
 
@@ -67,6 +68,9 @@ notebooks: env
 
 bench: env
 	@$(BIN)/python tests/benchmarks/run.py
+
+mutants: env
+	@$(BIN)/python tests/mutants/run.py
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .import_linter_cache

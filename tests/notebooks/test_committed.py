@@ -7,6 +7,7 @@ import pytest
 
 from beyondloss import catalogue
 from beyondloss.experiment.experiment import SCALES
+from beyondloss.page import missing
 from beyondloss.site import build, generated, notebook, refresh
 
 CHAPTERS = build.chapter_notebooks()
@@ -52,6 +53,8 @@ def test_every_code_cell_was_executed_without_error_or_warning(path):
         for output in cell.get("outputs", []):
             assert output.output_type != "error", cell.source
             assert output.get("name") != "stderr", output.text
+            # at the scale that the book shows every point is there: a missing one is a table misread
+            assert not output.get("text", "").startswith(missing.SENTENCE), cell.source
 
 
 @each_chapter

@@ -1,6 +1,8 @@
 """Problems: where they come from, and how an answer is read."""
 
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,6 +94,24 @@ def test_math_has_seven_subjects(math_folder):
     assert found.train[2].answer == "2" and found.train[2].question == "0+2?"
 
 
+@pytest.mark.parametrize(
+    "load, folder, split, question",
+    [
+        (problems.gsm8k, "gsm8k_folder", "main", "question"),
+        (problems.competition, "math_folder", "algebra", "problem"),
+    ],
+)
+def test_problems_to_train_on_and_to_be_tested_on_are_the_sets_own_parts(
+    load, folder, split, question, request
+):
+    folder = request.getfixturevalue(folder)
+    test = folder / split / "test.jsonl"
+    test.write_text(test.read_text().replace(f'"{question}": "', f'"{question}": "Tested: '))
+    found = load(str(folder))
+    assert not any(problem.question.startswith("Tested: ") for problem in found.train)
+    assert any(problem.question.startswith("Tested: ") for problem in found.test)
+
+
 @pytest.mark.parametrize("load", [problems.gsm8k, problems.competition])
 def test_a_set_is_pinned(load):
     with pytest.raises(HubError, match="dataset some/problems names no revision"):
@@ -111,7 +131,26 @@ def test_generated_problems_differ_between_training_and_test():
     assert made.train[0].question != made.test[0].question
 
 
+def test_no_seed_of_generated_training_problems_is_one_of_test_problems(monkeypatch):
+    """The generator stood in for by one that says its seed, for the package itself is not here."""
+
+    def create_dataset(name, size, seed):
+        row = {"question": f"{name} {seed}", "answer": seed, "metadata": {"answer_cot": f"#### {seed}"}}
+        return [row] * size
+
+    monkeypatch.setitem(sys.modules, "reasoning_gym", SimpleNamespace(create_dataset=create_dataset))
+    monkeypatch.setattr(problems, "version", lambda package: "0")
+    made = [problems.generated(3, 2, seed) for seed in range(200)]
+    assert [(len(found.train), len(found.test)) for found in made] == [(3, 2)] * 200
+    assert made[4].train[0] == problems.Problem("gsm_symbolic 4", "#### 4", "4")
+    train, test = (
+        {problem.question for found in made for problem in part(found)}
+        for part in (lambda found: found.train, lambda found: found.test)
+    )
+    assert len(train) == len(test) == 200 and not train & test
+
+
 def test_without_the_generator_it_is_said_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "reasoning_gym", None)
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     with pytest.raises(HubError, match=r"need reasoning-gym .*-e '.\[problems\]'"):
         problems.generated(1, 1, 0)

@@ -106,6 +106,18 @@ def test_scores_by_the_definition_and_at_known_sets():
 
 
 @pytest.mark.parametrize("first, second", [((0.3, 0.2), (0.1, 0.1)), ((0.5, 0.3), (0.45, -0.1))])
+def test_random_images_are_scored_by_what_hard_labels_lose(first, second):
+    for hlr in (first[0], second[0]):
+        assert scores.neutral_lrs(hlr) == pytest.approx(scores.label_robust_score(hlr, 0.0))
+    assert (
+        scores.neutral_lrs(first[0])
+        < scores.neutral_lrs(second[0])
+        < scores.neutral_lrs(0.0)
+        == scores.NEUTRAL
+    )
+
+
+@pytest.mark.parametrize("first, second", [((0.3, 0.2), (0.1, 0.1)), ((0.5, 0.3), (0.45, -0.1))])
 def test_sets_change_places_at_the_turning_weight_and_only_there(first, second):
     turn = scores.swap_weight(first, second)
     ahead = [
@@ -165,6 +177,25 @@ def test_a_student_sees_the_same_alone_and_beside_others():
     both = students.train_students(NETWORK, pictures, wanted, recipe, [0.1], 1, [0, 1])
     alone = students.train_students(NETWORK, pictures[1:], wanted[1:], recipe, [0.1], 1, [1])
     assert all(torch.allclose(a[1], b[0], atol=1e-5) for a, b in zip(both, alone, strict=True))
+
+
+def test_a_high_temperature_leaves_gradients_of_their_size():
+    """In the limit the gradient is the distance of the logits from the teacher's, over the classes (Hinton et al.)."""
+    logits, teacher = torch.randn(2, 1, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits.requires_grad_()
+    recipe = students.Recipe(labels="soft", temperature=1000.0)
+    loss = students.soft_cross_entropy(logits, (teacher / recipe.temperature).softmax(-1), recipe)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    apart = (logits - teacher).detach()
+    expected = (apart - apart.mean(-1, keepdim=True)) / 4 / 3  # classes, and the mean over three images
+    torch.testing.assert_close(gradient, expected, rtol=0.01, atol=1e-4)
+
+
+def test_teachers_of_two_seeds_start_apart():
+    parts = splits.split(digits(), [0], 30)
+    images, labels_ = parts.train.expand(2, -1, -1, -1, -1), parts.labels.expand(2, -1)
+    teacher = students.train_teacher(NETWORK, images, labels_, [0, 1], 1, augmentation.Affine())
+    assert not torch.equal(teacher.weights[0][0], teacher.weights[0][1])
 
 
 def test_accuracy_counts_what_is_right():
@@ -814,7 +845,8 @@ def test_shares_and_predictions_stand_beside_their_controls():
 
 
 def test_a_chapter_without_points_has_no_stages():
-    assert tables.stages(pd.DataFrame()) == ([], [])
+    with pytest.raises(MissingPoints):
+        tables.stages(pd.DataFrame())
 
 
 def test_more_steps_shows_the_sets_that_were_trained_with_more():
@@ -832,7 +864,9 @@ def test_the_best_set_of_every_size_stands_beside_random_images():
     assert found.loc[(1, "hard"), "best set"] == "DM" and found.loc[(10, "hard"), "best set"] == "k-center"
     assert found.loc[(1, "hard"), "against"].mean() == pytest.approx(0.05, abs=0.01)
     assert found.loc[(10, "soft, augmented"), "images"].mean() == pytest.approx(0.05, abs=0.01)
-    assert len(tables.by_size_text([more])) == 4 and tables.by_size_text([pd.DataFrame()]).empty
+    assert len(tables.by_size_text([more, pd.DataFrame()])) == 4
+    with pytest.raises(MissingPoints):
+        tables.by_size_text([pd.DataFrame()])
     assert set(tables.by_size_long([more])["images"]) == {"best set", "random images"}
 
 

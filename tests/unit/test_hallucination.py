@@ -59,6 +59,13 @@ def test_auarc_is_the_mean_accuracy_over_every_share_kept():
     assert metrics.auarc(np.zeros(4000), *metrics.masses(wrong)) == pytest.approx(1 - wrong.mean())
 
 
+def test_the_bootstrap_interval_of_a_mean_is_that_of_its_standard_error():
+    values = np.random.default_rng(3).normal(size=400)
+    low, high = metrics.bootstrap(lambda chosen: values[chosen].mean(), 400)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+
+
 def test_least_error_tries_every_threshold():
     risk, wrong = np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])
     assert metrics.least_error(risk, *metrics.masses(wrong)) == pytest.approx(0.25)
@@ -268,6 +275,27 @@ def test_every_detector_gives_a_finite_risk_and_keeps_its_budget(name):
     assert risk.shape == (160,) and np.isfinite(risk).all()
     if name.split()[-1] in ("0", "0.4", "1"):
         assert asked.mean() == pytest.approx(float(name.split()[-1]), abs=0.1)
+
+
+@pytest.mark.parametrize("budget, low, high", [(0.1, 0.0, 0.2), (0.9, 0.8, 1.0)])
+def test_a_cascade_asks_few_where_its_budget_is_small_and_many_where_it_is_large(budget, low, high):
+    own, said, wrong = questions(400)
+    given = ha.evidence(own, said)
+    for detector in (
+        ha.Cascade(budget=budget),
+        ha.Cascade(budget=budget, slope=1.0),
+        ha.TwoStage(budget=budget),
+    ):
+        assert low <= detector.fit(given, wrong).score(given).asked.mean() <= high
+
+
+def test_the_interval_lies_where_it_serves_the_calibration_questions_best():
+    own, said, wrong = questions(300)
+    given, sides = ha.evidence(own, said), metrics.masses(wrong)
+    area = lambda detector: metrics.auroc(detector.fit(given, wrong).score(given).risk, *sides)  # noqa: E731
+    starts = np.linspace(0, 0.7, detectors.POSITIONS)
+    elsewhere = [area(ha.TwoStage(budget=0.3, start=start)) for start in starts]
+    assert area(ha.TwoStage(budget=0.3)) == max(elsewhere) > min(elsewhere) + 0.02
 
 
 def test_the_interval_rule_keeps_its_order():

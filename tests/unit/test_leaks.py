@@ -14,6 +14,7 @@ import torch
 from beyondloss import catalogue
 from beyondloss.data import TokenStream
 from beyondloss.data.images import digits
+from beyondloss.data.problems import Problem, ProblemSet
 from beyondloss.methods.dataset_distillation import (
     distillation,
     evaluation,
@@ -25,7 +26,7 @@ from beyondloss.methods.dataset_distillation import (
 from beyondloss.methods.hallucination import asking, detectors, models, worlds
 from beyondloss.methods.hallucination.evidence import Evidence
 from beyondloss.methods.masked_diffusion import grokking, language, window
-from beyondloss.methods.simplicity_bias import arithmetic, incontext
+from beyondloss.methods.simplicity_bias import arithmetic, incontext, language_model
 
 # Seeds ------------------------------------------------------------------------------------------------------------
 
@@ -252,6 +253,42 @@ def test_accuracy_and_its_tuning_are_on_digits_that_no_step_has_seen(monkeypatch
     *tested, tuned = judged  # the steps of the curve, and at the end the fifth that rates are chosen on
     assert len(tested) >= 2 and all(digits_ == tested[0] for digits_ in tested)
     assert not trained & tested[0] and not trained & tuned and not tuned & tested[0]
+
+
+def test_answers_and_losses_are_of_problems_that_no_step_has_seen(tiny_llama, monkeypatch):
+    made = {part: [Problem(f"{part} {i}", "#### 1", "1") for i in range(6)] for part in ("train", "test")}
+    monkeypatch.setitem(
+        language_model.SOURCES, "gsm8k", lambda point: ProblemSet(made["train"], made["test"], "made")
+    )
+    trained, judged, answered = set(), set(), set()
+    objective, losses, match = (
+        getattr(language_model, name) for name in ("answer_objective", "losses_of_all", "exact_match")
+    )
+
+    def spied_objective(data, *given, **options):
+        trained.update(map(tuple, data.tokens.tolist()))
+        return objective(data, *given, **options)
+
+    def spied_losses(model, data):
+        judged.update(map(tuple, data.tokens.tolist()))
+        return losses(model, data)
+
+    def spied_match(model, problems, tokens):
+        answered.update(problem.question for problem in problems)
+        return match(model, problems, tokens)
+
+    for name, spy in {
+        "answer_objective": spied_objective,
+        "losses_of_all": spied_losses,
+        "exact_match": spied_match,
+    }.items():
+        monkeypatch.setattr(language_model, name, spy)
+    language_model.ready_for.cache_clear()
+    sizes = {"steps": 2, "batch": 2, "context": 48, "tested": 4, "answered": 3, "answer_tokens": 2}
+    language_model.run_language_model([language_model.LanguageModelPoint(str(tiny_llama), **sizes)])
+    language_model.ready_for.cache_clear()
+    assert answered == {f"test {i}" for i in range(3)}
+    assert len(trained) == 6 and len(judged) == 4 and not trained & judged
 
 
 def test_the_random_choice_and_the_prompts_are_two_draws_of_a_seed():

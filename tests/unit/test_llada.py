@@ -338,6 +338,36 @@ def test_fine_tuning_lowers_the_held_out_bound(point):
     assert point.data in first["data_origin"]
 
 
+def test_the_bound_is_that_of_rows_that_no_step_has_seen(point, monkeypatch):
+    parts, trained, judged = [], [], []
+    read, objective, bound = llada.conversations, llada.llada_objective, llada.held_out_nelbo
+
+    def spied_read(*given):
+        parts.append(read(*given))
+        return parts[-1]
+
+    def spied_objective(data, *given):
+        trained.append(data.tokens)
+        return objective(data, *given)
+
+    def spied_bound(model, data, *given):
+        judged.append(data.tokens)
+        before = len(trained)
+        value = bound(model, data, *given)
+        del trained[before:]  # the bound uses the objective, too
+        return value
+
+    monkeypatch.setattr(llada, "conversations", spied_read)
+    monkeypatch.setattr(llada, "llada_objective", spied_objective)
+    monkeypatch.setattr(llada, "held_out_nelbo", spied_bound)
+    run_llada([replace(point, steps=2)])
+    (data,) = parts
+    assert len(trained) == 1 and torch.equal(trained[0], data.train.tokens)
+    assert len(judged) == 2 and all(torch.equal(tokens, data.held_out.tokens) for tokens in judged)
+    rows = [set(map(tuple, part.tokens.tolist())) for part in (data.train, data.held_out)]
+    assert not rows[0] & rows[1]
+
+
 def test_only_thin_matrices_are_trained(point):
     predictor = llada.low_rank(load_llada(point.model), 4)
     trained = {name: p.numel() for name, p in predictor.named_parameters() if p.requires_grad}

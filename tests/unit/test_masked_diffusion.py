@@ -19,7 +19,7 @@ from beyondloss.methods.masked_diffusion import (
     tables,
     theory,
 )
-from beyondloss.trainers import Streams, seeded_networks
+from beyondloss.trainers import History, Streams, seeded_networks
 
 LAWS = [
     masking.uniform(),
@@ -160,6 +160,20 @@ def test_recognisable_strings_by_enumeration(rate):
     assert (alone @ weight).mean().item() == pytest.approx(
         finite_sample.recognisable(4, 2, 6, rate), abs=0.02
     )
+
+
+def test_memorising_is_told_from_the_sample_and_generalising_from_held_out_strings():
+    history = History.of_members(1)
+    curves = [(50, 0.7, 0.5), (100, 0.99, 0.6), (150, 1.0, 0.94), (200, 0.98, 0.95), (250, 1.0, 1.0)]
+    history.rows = [
+        {"step": step, "train_accuracy": [train], "held_out_accuracy": [held_out]}
+        for step, train, held_out in curves
+    ]
+    found = grokking.describe(history, 0)
+    assert (found["memorised_at"], found["generalised_at"]) == (100, 200)
+    assert (found["final_train"], found["final_held_out"]) == (1.0, 1.0)
+    history.rows = history.rows[:1]
+    assert grokking.describe(history, 0)["memorised_at"] is None
 
 
 def test_label_accuracy_reads_the_label_and_hides_it():

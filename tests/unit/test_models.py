@@ -31,6 +31,18 @@ def first_change(network: Transformer, position: int) -> int:
     return changed.nonzero()[0].item()
 
 
+@pytest.mark.parametrize("n_layers, loops", [(2, 1), (4, 1), (2, 3)])
+def test_weights_start_at_the_fan_in_and_writers_by_their_number(n_layers, loops):
+    network = Transformer(replace(SMALL, d_model=128, n_layers=n_layers, loops=loops))
+    block = network.blocks[0]
+    for reader, fan_in in ((block.expand, 128), (block.attention.query_key_value, 128), (network.token, 128)):
+        assert reader.weight.std().item() == pytest.approx(fan_in**-0.5, rel=0.1)
+    for writer, fan_in in ((block.contract, 512), (block.attention.output, 128)):
+        expected = (fan_in * 2 * n_layers * loops) ** -0.5
+        assert writer.weight.std().item() == pytest.approx(expected, rel=0.05)
+        assert writer.bias.abs().max() == 0
+
+
 def test_causal_sees_no_future():
     network = Transformer(SMALL)
     assert [first_change(network, position) for position in (1, 5, 11)] == [1, 5, 11]

@@ -8,6 +8,7 @@ import re
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 matplotlib.use("agg")
 
@@ -306,6 +307,31 @@ def test_the_plain_figure_draws_the_setting():
     assert np.allclose(ax.lines[0].get_ydata(), density(4), atol=1e-3)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["window", "best"]
     assert [text.get_text() for text in ax.texts if text.get_text()] == ["mass 1.00", "density"]
+
+
+def test_a_heat_panel_puts_every_number_at_its_row_and_column():
+    values = lambda k: np.array([[1, 2, 3], [4, 5, 6]]) + 10 * k  # noqa: E731
+    heat = Explorer(
+        "One", [K], [Panel.heat("h", values, ["a", "b"], ["x", "y", "z"], digits=0)], description=""
+    )
+    (ax,) = heat.figure({"k": 4}).axes
+    rows, columns = ([t.get_text() for t in axis.get_ticklabels()] for axis in (ax.yaxis, ax.xaxis))
+    found = {}
+    for text in filter(Text.get_text, ax.texts):
+        column, row = map(int, text.get_position())
+        found[rows[row], columns[column]] = int(text.get_text())
+    drawn_there = ax.images[0].get_array()
+    assert found == {
+        ("a", "x"): 41,
+        ("a", "y"): 42,
+        ("a", "z"): 43,
+        ("b", "x"): 44,
+        ("b", "y"): 45,
+        ("b", "z"): 46,
+    }
+    assert drawn_there[rows.index("b"), columns.index("x")] == 44
+    offered = table(heat).query("k == 4").set_index(["y", "x"])["value"]
+    assert offered.to_dict() == found
 
 
 def every_kind():

@@ -279,6 +279,35 @@ def test_overlap_of_the_first_step_shrinks_in_rows_and_not_in_columns():
     assert column(steps) == pytest.approx(column(gradient[None]), rel=0.02)
 
 
+def first_steps(rank, n, gradient, draws=6_000):
+    """Means over A of the share of the first row's direction and of the row overlap; overlap of that direction."""
+    weights = drawn(6, n, seed=1) * np.linspace(2, 0.1, n)
+    gradient, second = gradient @ weights, weights.T @ weights
+    x = gradient[0] / np.linalg.norm(gradient[0])
+    generator = np.random.default_rng(3)
+    shares, overlaps = [], []
+    for _ in range(draws):
+        step = linear.first_step(gradient, rank, generator)
+        shares.append(np.sum((step @ x) ** 2) / np.sum(step**2))
+        overlaps.append(n * np.sum((step @ second) * step) / np.trace(second) / np.sum(step**2))
+    return np.mean(shares), np.mean(overlaps), n * x @ second @ x / np.trace(second)
+
+
+@pytest.mark.parametrize("rank, n", [(1, 6), (2, 9), (5, 12)])
+def test_mean_share_and_overlap_of_the_first_step_on_one_input(rank, n):
+    share, overlap, full = first_steps(rank, n, np.outer([1.0, -2.0], drawn(6)))
+    assert share == pytest.approx(theory.mean_row_share(rank, n), rel=0.03)
+    # where draws of much energy weigh more, both come out larger
+    assert share < 0.9 * theory.row_share(rank, n)
+    assert overlap == pytest.approx(theory.mean_first_step_overlap(full, rank, n), abs=0.02)
+    assert overlap < theory.first_step_overlap(full, rank, n) - 0.05
+
+
+def test_with_rank_one_the_mean_overlap_is_chance_for_any_gradient():
+    _, overlap, _ = first_steps(1, 8, drawn(4, 6))
+    assert overlap == pytest.approx(1, abs=0.02)
+
+
 # baselines of the overlaps ----------------------------------------------------------------------------------
 
 
@@ -320,12 +349,14 @@ def test_stable_rank_of_a_noisy_rank_one_gradient_is_bounded():
         noise = size * drawn(30, 20, seed=2)
         found = theory.stable_rank(np.outer(output, inputs) + noise)
         assert 1 < found <= theory.stable_rank_bound(noise, 1.0)
-    tight = np.zeros((30, 20))
-    tight[0, 0] = 1.0
-    noise = np.zeros((30, 20))
-    noise[0, 0], noise[1, 1] = -0.2, 0.2  # attains the bound
-    assert theory.stable_rank(tight + noise) == pytest.approx(1 + 0.2**2 / 0.8**2)
-    assert theory.stable_rank_bound(noise[1:, 1:], 1.0) > theory.stable_rank(tight + noise) - 0.2
+
+
+def test_the_bound_of_the_stable_rank_needs_what_noise_takes_from_the_largest_value():
+    gradient, noise = np.diag([1.0, 0.0]), np.diag([-0.5, 0.5])
+    found = theory.stable_rank(gradient + noise)
+    assert found == pytest.approx(2) and theory.stable_rank_bound(noise, 1.0) == pytest.approx(3)
+    assert found > 1 + np.sum(noise**2)  # as if the noise took nothing
+    assert theory.stable_rank_bound(2 * noise, 1.0) == math.inf
 
 
 def test_signs_of_a_rank_one_matrix_have_rank_one():

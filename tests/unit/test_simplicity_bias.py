@@ -233,6 +233,29 @@ def test_a_proxy_pass_costs_batches_where_training_does(monkeypatch, batch, cost
     assert sum(gradients) == cost
 
 
+def test_a_proxy_pass_starts_from_the_heads_that_training_starts_from(monkeypatch):
+    seeds, make = [], incontext.small_heads
+
+    def spied(directions, heads, start, members):
+        seeds.append(list(members))
+        return make(directions, heads, start, members)
+
+    monkeypatch.setattr(incontext, "small_heads", spied)
+    run_incontext([replace(POOL, data="late by proxy x2", seed=5)])
+    assert seeds == [[5], [5]]
+
+
+@pytest.mark.parametrize("rho, step", [(0.0, 20), (0.2, 10)])
+def test_a_step_of_sam_counts_two_gradients(rho, step):
+    (row,) = run_incontext(
+        [replace(SHORT, rho=rho)]
+    )  # compared after 20 gradients, kept at steps 0, 10, 20 and 30
+    assert row["step"][step // 10] == step
+    assert row["loss_at_gradients"] == pytest.approx(row["loss"][step // 10], abs=1e-5)
+    assert row["loss_at_steps"] == pytest.approx(row["loss"][2], abs=1e-5)
+    assert row["loss"][1] - row["loss"][2] > 1e-4
+
+
 def test_divergence_is_told_and_does_not_raise():
     with np.errstate(all="ignore"):
         (row,) = run_incontext([replace(SHORT, lr=1e3)])

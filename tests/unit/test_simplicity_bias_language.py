@@ -61,7 +61,10 @@ def language_model_loss_before(point: LanguageModelPoint) -> float:
 
 def test_exact_match_counts_right_answers(tiny_llama, monkeypatch):
     model = language_model.load_language_model(LanguageModelPoint(str(tiny_llama)))
-    problems = [Problem("a", "#### 1", "1"), Problem("b", "#### 2", "2")]
+    problems = [
+        Problem("a", "#### 1", "1"),
+        Problem("b", "#### 23", "23"),
+    ]  # a part of the answer is not the answer
     said = [[Continuation(text, 4, 0.0)] for text in ("so #### 1", "so #### 3")]
     monkeypatch.setattr(language_model, "generate", lambda *_: said)
     assert language_model.exact_match(model, problems, 4) == 0.5

@@ -113,6 +113,30 @@ def test_neither_networks_nor_training_touch_the_global_stream():
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_evaluation_is_without_dropout_and_training_goes_on_with_it():
+    seen = {"objective": [], "evaluation": []}
+    model = seeded_networks(lambda: Transformer(replace(NETWORK, dropout=0.2)), [0])
+
+    def objective(model, streams):
+        seen["objective"].append(model.single.training)
+        return next_token_loss(model, streams)
+
+    def evaluate(model):
+        seen["evaluation"].append(model.single.training)
+        return sums(model)
+
+    train(model, objective, replace(CONFIG, steps=4, evaluate_every=2), Streams([0]), evaluate)
+    assert seen == {"objective": [True] * 4, "evaluation": [False] * 2}
+
+
+def test_another_seed_drops_other_units():
+    def dropped(seed):
+        with Streams([seed]).seeded_dropout():
+            return torch.rand(4)
+
+    assert torch.equal(dropped(3), dropped(3)) and not torch.equal(dropped(3), dropped(4))
+
+
 def test_dropout_depends_on_the_seed_alone():
     dropping = replace(NETWORK, dropout=0.2)
     first, _ = run([5], network=dropping)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 from beyondloss.data.images import ImageSet
-from beyondloss.experiment import BadInput, paths, sweep
+from beyondloss.experiment import BadInput, paths, resources, sweep
 from beyondloss.experiment.engines import answering
 from beyondloss.experiment.parameters import parse_seeds
 from beyondloss.experiment.resources import memory_limits
@@ -165,6 +166,13 @@ def test_the_memory_limit_of_a_group_of_version_1_counts(tmp_path):
     (groups / "memory" / "job" / "memory.limit_in_bytes").write_text("3000000000\n")
     (groups / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
     assert min(memory_limits(own, groups)) == 3_000_000_000
+
+
+@pytest.mark.parametrize("limits, share", [([], 1.0), ([0.25, 0.5], 0.25), ([4.0], 1.0)])
+def test_memory_is_that_of_the_machine_or_of_the_limit_where_that_is_less(limits, share, monkeypatch):
+    here = psutil.virtual_memory().total
+    monkeypatch.setattr(resources, "memory_limits", lambda: [limit * here for limit in limits])
+    assert resources.memory_gb() == pytest.approx(share * here / 1e9)
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path):

@@ -13,7 +13,7 @@ class NotEnough(BadInput):
 
 
 class MissingPoints(LookupError):
-    """A claim's measure found too few points in its table to say anything."""
+    """A table has too few points for what a claim measures or a figure draws."""
 
 
 class Failed(RuntimeError):

@@ -14,6 +14,13 @@ from beyondloss.experiment.errors import MissingPoints
 UPPER = 0.975  # quantile at which a two-sided 95% interval ends
 
 
+def need(*tables: pd.DataFrame) -> None:
+    """Raises MissingPoints, naming the experiments, where a table that `sweep` returned has no points."""
+    empty = [table.attrs.get("experiment", "an experiment") for table in tables if table.empty]
+    if empty:
+        raise MissingPoints(f"no point of {', '.join(empty)}")
+
+
 def select(table: pd.DataFrame, **conditions: Any) -> pd.DataFrame:
     """The rows that meet all conditions, a float to rounding. Raises MissingPoints if there are none."""
     for name, value in conditions.items():

@@ -19,14 +19,15 @@ __all__ = [
     "Shade",
     "Slider",
     "claims_table",
-    "has_points",
     "label_lines",
     "label_points",
     "log_axes",
+    "need",
     "published_table",
     "run_card",
     "show",
     "show_figure",
+    "subplots",
     "use_theme",
 ]
 
@@ -35,7 +36,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # statements, not importlib: the digest of what a notebook depends on follows them
-    from . import cards, carried, explorer, source, theme
+    from . import cards, carried, explorer, missing, source, theme
 
-    found = next(module for module in (explorer, source, theme, cards, carried) if hasattr(module, name))
+    found = next(
+        module for module in (explorer, source, theme, cards, carried, missing) if hasattr(module, name)
+    )
     return getattr(found, name)

@@ -70,13 +70,6 @@ class Chip(str):
     """A cell that opens with a verdict, which pages set in a frame."""
 
 
-def has_points(table: pd.DataFrame) -> bool:
-    """Whether a table has points to draw; says so in one line where it has none."""
-    if table.empty:
-        print("No point of this experiment is stored at this scale, and none was computed.")
-    return not table.empty
-
-
 def run_card(config: Config) -> Card:
     """Scale, seeds and size of each experiment of a chapter, and where, when and with what its points were measured."""
     measured = {name: _records(plan) for name, plan in config.plans.items()}

@@ -110,14 +110,18 @@ def rc() -> dict[str, object]:
 
 
 def use_theme() -> None:
-    """Show every later figure and table of this process in the look of the book, and keep what figures draw."""
+    """Show every later figure and table of this process in the look of the book, and keep what figures draw.
+
+    A cell that needs points which are missing ends with a sentence that says so.
+    """
     import seaborn
 
-    from beyondloss.page import carried, tables
+    from beyondloss.page import carried, missing, tables
 
     seaborn.set_theme(style="ticks", palette=COLOURS, rc=rc())
     carried.record()
     tables.register_html_formatter()
+    missing.end_cells_without_points()
 
 
 def spread(positions: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:

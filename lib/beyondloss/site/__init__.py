@@ -6,6 +6,7 @@
 `build`      from chapters to the rendered site
 
 `benchmarks` tables of training speed
+`mutants`    table of the mistakes that tests noticed
 `figures`    each figure's number, its data, the commands that make it again
 `chapters`   how a chapter opens, how it is cited, started elsewhere, downloaded
 `library`    the reference of the library's functions, from their docstrings

@@ -25,6 +25,7 @@ from beyondloss.experiment.errors import choose
 from beyondloss.experiment.judging import tables
 from beyondloss.page.cards import chip_html, details, nothing_run, statement_lines, tally
 from beyondloss.site.benchmarks import benchmarks_table, students_table
+from beyondloss.site.mutants import mutants_table
 
 SHOWN = ("quick", "full")  # what readers are told; smoke only walks the code
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end of generated part -->)", re.DOTALL)
@@ -299,5 +300,6 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "rule": rule,
     "benchmarks": benchmarks_table,
     "students": students_table,
+    "mutants": mutants_table,
     "leaderboard": leaderboard,
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from beyondloss.experiment import Effect, MissingPoints, paired_interval
-from beyondloss.experiment.tables import column, select
+from beyondloss.experiment.tables import column, need, select
 from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.settings import CORNERS, MATCHED, METHODS
 
@@ -18,6 +18,7 @@ SMALL = 0.02  # how far from neutral a score of random images may be
 
 def at_size(table: pd.DataFrame, per_class: int | None = None) -> pd.DataFrame:
     """The points with one number of images a class, the smallest unless one is named; MissingPoints without."""
+    need(table)
     return select(table, per_class=table["per_class"].min() if per_class is None else per_class)
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from beyondloss.experiment import Effect, MissingPoints, paired_interval
+from beyondloss.experiment.tables import need
 from beyondloss.methods.dataset_distillation import labels, measures, scores, theory
 from beyondloss.methods.dataset_distillation.evaluation import KINDS_OF
 from beyondloss.methods.dataset_distillation.ranking import drawn
@@ -79,8 +80,6 @@ def as_text(board: pd.DataFrame) -> pd.DataFrame:
 
 def corners_long(table: pd.DataFrame) -> pd.DataFrame:
     """One row a point and corner, for figures."""
-    if table.empty:
-        return table
     long = table.melt(["method", "per_class", "seed"], CORNERS, "recipe", "accuracy")
     return long.astype({"accuracy": float})
 
@@ -118,10 +117,10 @@ def in_sizes(tables: list[pd.DataFrame]) -> list[tuple[int, pd.DataFrame]]:
 
 
 def by_size_text(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """`by_size` with intervals over seeds, for reading."""
+    """`by_size` with intervals over seeds, for reading. Raises MissingPoints where all tables are empty."""
+    if all(table.empty for table in tables):
+        need(*tables)
     found = by_size(tables)
-    if found.empty:
-        return found
     text = found[["images a class", "recipe"]].copy()
     text["best set"] = found["best set"] + found["accuracy"].map(" {:.3f}".format)
     text["random images"] = found["random"].map("{:.3f}".format)
@@ -147,6 +146,7 @@ def by_size_long(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 def choices(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of each side of claim 6.1m with its interval: as it must augment, must not, or as validation has it."""
+    need(table)
     views = ["without augmentation", "augmented", "by choice"]
     lines = []
     for method, rows in table.groupby("method", sort=False):
@@ -157,6 +157,7 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 def by_rate(table: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy by views and student rate, a column a side; test images, for reading only."""
+    need(table)
     kinds = [kind for views in KINDS_OF.values() for kind in views]
     rates = pd.MultiIndex.from_product([kinds, table["lrs"].iloc[0]], names=["views", "student rate"])
     means = {
@@ -168,6 +169,7 @@ def by_rate(table: pd.DataFrame) -> pd.DataFrame:
 
 def references(table: pd.DataFrame) -> pd.DataFrame:
     """What sets are compared with, by its steps: the whole training part, and the teacher, with intervals."""
+    need(table)
     lines = [
         {"steps": steps} | {name: f"{paired_interval(rows[name]):.3f}" for name in ("whole", "teacher")}
         for steps, rows in table.groupby("steps")
@@ -337,8 +339,8 @@ def templates(counts: list[int], kinds: list[str], seed: int = 0) -> tuple[list[
 
 
 def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[list[str], list[list[str]]]:
-    """Methods and the pictures of seed 0 at every stage, as digits of the explorer; nothing without points."""
-    rows = measures.at_size(table) if len(table) else table
+    """Methods and the pictures of seed 0 at every stage, as digits of the explorer."""
+    rows = measures.at_size(table)
     kept = {row["method"]: row["pictures"] for _, row in rows.iterrows() if row["pictures"]}
     chosen = [method for method in methods if method in kept]
     count = min((len(kept[method]) for method in chosen), default=0)
@@ -352,8 +354,7 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
 
     `chosen` marks the best rate of a method at a number of images a class, the smallest of those that tie.
     """
-    if table.empty:
-        return table
+    need(table)
     groups = table.groupby(["method", "per_class", "image_lr"], as_index=False, sort=False)
     mean = groups[["validated", "start"]].mean()
     tried = mean.groupby(["method", "per_class"])["image_lr"].transform("size")

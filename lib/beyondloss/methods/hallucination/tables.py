@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from beyondloss.experiment.tables import explode
+from beyondloss.experiment.tables import explode, need
 from beyondloss.methods.hallucination import generator, theory
 from beyondloss.methods.hallucination.models import TUNED
 from beyondloss.models.language import SMOLLM2
@@ -190,6 +190,7 @@ def confident_errors(table: pd.DataFrame, target: str, verifier: str, count: int
 
     `target` and `verifier` are parts of the names; compared by equality.
     """
+    need(table)
     chosen = table["target"].str.contains(target) & table["verifier"].str.contains(verifier)
     columns = {
         "question": "asked_about",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from beyondloss.experiment import paired_interval
-from beyondloss.experiment.tables import explode, mean_band
+from beyondloss.experiment.tables import explode, mean_band, need
 from beyondloss.methods.masked_diffusion import language, theory, window
 from beyondloss.methods.masked_diffusion.masking import MaskRate
 from beyondloss.methods.masked_diffusion.measures import at_best_lr, censored, rank_correlation
@@ -116,15 +116,15 @@ def train_and_held_out(table: pd.DataFrame) -> pd.DataFrame:
 
 def clocks(times: pd.DataFrame) -> pd.DataFrame:
     """Law by law at the smallest learning rate: mean steps to 90%, and their product with the signal share."""
-    if times.empty:
-        return times
+    need(times)
     mean = mean_times(times[times["lr"] == times["lr"].min()])
     return mean.assign(product=mean["signal share"] * mean["steps"]).round(3)
 
 
 def best_clocks(times: pd.DataFrame) -> pd.DataFrame:
     """Mean steps to 90% of each law at its own best learning rate of the grid (the smallest of equally good ones)."""
-    return times if times.empty else mean_times(times).drop_duplicates("arm", ignore_index=True).round(3)
+    need(times)
+    return mean_times(times).drop_duplicates("arm", ignore_index=True).round(3)
 
 
 def mean_times(times: pd.DataFrame) -> pd.DataFrame:
@@ -155,10 +155,9 @@ class NearestWindows:
     names: np.ndarray
 
 
-def nearest_windows(table: pd.DataFrame, edges: np.ndarray) -> NearestWindows | None:
-    """Curves (mean over seeds, 95% band) at each arm's best learning rate; None without points."""
-    if table.empty:
-        return None
+def nearest_windows(table: pd.DataFrame, edges: np.ndarray) -> NearestWindows:
+    """Curves (mean over seeds, 95% band) at each arm's best learning rate."""
+    need(table)
     names = [arm for arm in MEASURED_WINDOWS if arm in set(table["arm"])]
     k, step = int(table["k"].iloc[0]), np.linspace(0, table["steps"].max(), 41)
     chosen = [window.laws(k)[name][0] for name in names]
@@ -182,8 +181,7 @@ def accuracy_band(rows: pd.DataFrame, step: np.ndarray) -> np.ndarray:
 
 def delays(table: pd.DataFrame) -> pd.DataFrame:
     """How many seeds memorise and generalise, the median steps of those that do, the longest time between the two."""
-    if table.empty:
-        return table
+    need(table)
     steps = table[["memorised_at", "generalised_at"]].apply(pd.to_numeric)
     rows = table.assign(**steps, delay=steps["generalised_at"] - steps["memorised_at"])
     groups = rows.groupby(["weight_decay", "samples", "objective"], sort=False)
@@ -201,8 +199,7 @@ def delays(table: pd.DataFrame) -> pd.DataFrame:
 
 def gains_over_label(table: pd.DataFrame) -> pd.DataFrame:
     """Final held-out accuracy less that of label training, paired by seed: mean and 95% interval, in points."""
-    if table.empty:
-        return table
+    need(table)
     rows = []
     for (samples, decay), group in table.groupby(["samples", "weight_decay"]):
         final = 100 * group.pivot(index="seed", columns="objective", values="final_held_out")
@@ -224,19 +221,17 @@ def against_uniform(table: pd.DataFrame) -> pd.DataFrame:
 
 def samples(table: pd.DataFrame) -> tuple[list[str], list[int], list[int], np.ndarray]:
     """Texts as they are denoised: laws, seeds, steps, and the texts [law, seed, step], at the lowest learning rate."""
+    need(table)
     rows = table[table["lr"] == table["lr"].min()].set_index(["arm", "seed"]).sort_index()
-    if rows.empty:
-        return ["none"], [0], [0], np.array([[[""]]])
     arms, seeds = list(table["arm"].unique()), sorted(table["seed"].unique().tolist())
     texts = np.array([[rows.loc[(arm, seed), "sample"] for seed in seeds] for arm in arms])
     return arms, seeds, list(range(texts.shape[2])), texts
 
 
 def entropy_by_arm(table: pd.DataFrame, arms: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """CE(t) [law, rate], mean over seeds, at the lowest learning rate; zeros without points."""
+    """CE(t) [law, rate], mean over seeds, at the lowest learning rate."""
+    need(table)
     rates = np.array(language.RATES)
-    if table.empty:
-        return rates, np.zeros((len(arms), len(rates)))
     rows = table[table["lr"] == table["lr"].min()]
     return rates, np.array(
         [np.mean(rows.loc[rows["arm"] == arm, "cross_entropy"].tolist(), axis=0) for arm in arms]

@@ -81,9 +81,18 @@ def noise_edge(m: int, d: int, samples: int, noise: float = 1.0) -> float:
 def row_share(rank: int, n: int, span: int = 1) -> float:
     """Share of the row energy of LoRA's first step that lies where full fine-tuning has all of it (eq. sl-rows).
 
-    The inputs span `span` directions of R^n, the entries of A are Gaussian: (r + span + 1) / (r + n + 1).
+    The inputs span `span` directions of R^n, the entries of A are Gaussian: (r + span + 1) / (r + n + 1). A ratio of
+    two means over A, in which a draw counts by the energy of its step; for the mean share see `mean_row_share`.
     """
     return (rank + span + 1) / (rank + n + 1)
+
+
+def mean_row_share(rank: int, n: int) -> float:
+    """Mean over A of the share of one input in the row energy of LoRA's first step (chapter 8, eq. sl-beta).
+
+    The share has the law Beta(r / 2, (n - 1) / 2); with rank 1 its mean 1 / n is chance.
+    """
+    return rank / (rank + n - 1)
 
 
 def row_share_of_one_input(rank: int, n: int, kurtosis: float, spread: float) -> float:
@@ -97,9 +106,18 @@ def row_share_of_one_input(rank: int, n: int, kurtosis: float, spread: float) ->
 def first_step_overlap(full: float, rank: int, n: int) -> float:
     """Row overlap of LoRA's first step, divided by its isotropic value, from that of full fine-tuning (eq. sl-shrink).
 
-    Its distance from 1 shrinks by (r + 1) / (r + n + 1). The column overlap of both is the same.
+    Its distance from 1 shrinks by (r + 1) / (r + n + 1). The column overlap of both is the same. Both are ratios of two
+    means over A.
     """
     return 1 + (full - 1) * (rank + 1) / (rank + n + 1)
+
+
+def mean_first_step_overlap(full: float, rank: int, n: int) -> float:
+    """Mean over A of the row overlap of LoRA's first step, for a gradient of rank one (chapter 8, eq. sl-chance).
+
+    Its distance from 1 shrinks by (r - 1) / (r + n - 1). With rank 1 it is chance for a gradient of any rank.
+    """
+    return 1 + (full - 1) * (rank - 1) / (rank + n - 1)
 
 
 def isotropic_overlap(m: int, n: int, side: str, k: int | None = None, weighted: bool = True) -> float:

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from beyondloss.experiment import Effect, paired_interval
-from beyondloss.experiment.tables import best, explode
+from beyondloss.experiment.tables import best, explode, need
 from beyondloss.methods.simplicity_bias import theory
 from beyondloss.methods.simplicity_bias.arithmetic import ARMS, FINE_TUNING
 from beyondloss.methods.simplicity_bias.measures import longest
@@ -45,8 +45,7 @@ def against(
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Each training: median steps to learn the first and the last direction, and mean losses."""
-    if table.empty:
-        return table
+    need(table)
     rows = named(table)
     learned = pd.DataFrame(rows["learned_at"].tolist(), index=rows.index).astype(float)
     rows = rows.assign(
@@ -72,8 +71,7 @@ def loss_curves(table: pd.DataFrame, trainings: Sequence[str]) -> pd.DataFrame:
 
 def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
     """Each arm of the arithmetic experiment at the largest budget: accuracy, by task, and gain over random doubling."""
-    if table.empty:
-        return table
+    need(table)
     table, rows = longest(table), []
     accuracy = table.pivot(index="seed", columns="arm", values="accuracy").astype(float)
     for arm, group in table.groupby("arm", sort=False):
@@ -94,8 +92,7 @@ def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def late_sets(table: pd.DataFrame) -> pd.DataFrame:
     """Of the doubled examples, the mean share of each task, beside its share of the data."""
-    if table.empty:
-        return table
+    need(table)
     rows = {"the data": FINE_TUNING}
     for (arm, steps), group in table.groupby(["arm", "steps"], sort=False):
         counts = np.mean(group["doubled_by_task"].tolist(), axis=0)
@@ -124,8 +121,7 @@ def tuned_rates(table: pd.DataFrame) -> dict[str, float]:
 
 def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
     """Each optimizer and data set: exact match and loss of test solutions (in nats), and the fall of the loss."""
-    if table.empty:
-        return table
+    need(table)
     rows = []
     for optimizer, group in table.groupby("optimizer", sort=False):
         falls = against(group, "test_loss", ["data"], {"data": "random x2"}, sign=-1).set_index("data")

@@ -1,0 +1,48 @@
+"""The table of `make mutants`, as a page of the book shows it."""
+
+import json
+from collections import Counter
+
+from beyondloss.experiment.paths import root
+
+
+def mutants_table(_to_root: str) -> str:
+    """How many mutants each part of the library had and how many the tests killed; then every one of them."""
+    path = root() / "data" / "results" / "mutants.json"
+    if not path.exists():
+        return "*Not measured yet: see tests/mutants.*"
+    tried = json.loads(path.read_text(encoding="utf-8"))["mutants"]
+    rooms = Counter(mutant["room"] for mutant in tried)
+    killed = Counter(mutant["room"] for mutant in tried if mutant["outcome"] == "killed")
+    dates = sorted({mutant["tried"] for mutant in tried})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    lines = [
+        f"Tried {when}: **{killed.total()} of {len(tried)}** mutants were killed.",
+        "",
+        "| Part of the library | Mutants | Killed |",
+        "|---|---|---|",
+        *(f"| `{room}` | {rooms[room]} | {killed[room]} |" for room in sorted(rooms)),
+    ]
+    if survivors := [mutant for mutant in tried if mutant["outcome"] != "killed"]:
+        lines += ["", "What survived, and why:", "", *map(_survivor, survivors)]
+    folded = ["", "<details><summary>Every mutant, and the test that noticed it</summary>", ""]
+    return "\n".join([*lines, *folded, *_every(tried), "", "</details>"])
+
+
+def _survivor(mutant: dict) -> str:
+    reason = mutant["why"] or "no test notices it yet"
+    return f"- `{mutant['file']}`: {_code(mutant['old'])} → {_code(mutant['new'])}: {reason}"
+
+
+def _every(tried: list[dict]) -> list[str]:
+    rows = [
+        f"| `{m['file']}` | {_code(m['old'])} | {_code(m['new'])} | {m['by'] or m['outcome']} |"
+        for m in tried
+    ]
+    return ["| File | Line | Mutant | Noticed by |", "|---|---|---|---|", *rows]
+
+
+def _code(text: str) -> str:
+    """Code in a cell of a table: a bar in it would end the cell."""
+    marks = "``" if "`" in text else "`"
+    return f"{marks} {text} {marks}".replace("|", "\\|") if marks == "``" else f"`{text}`".replace("|", "\\|")
