@@ -49,7 +49,9 @@ def list_chapters(as_json: Json = False) -> None:
     """Chapters, their claims, and what they cost at each scale."""
     rows = summaries.chapters()
     if as_json:
-        return print(json.dumps([{k: v for k, v in row.items() if k != "title"} for row in rows], indent=1))
+        for row in rows:
+            del row["title"]
+        return print(json.dumps(rows, indent=1))
     for row in rows:
         say(f"{row['chapter']:>2}  {row['slug']}: {row['title']}")
         say(f"    experiments: {', '.join(row['experiments'])}; claims: {', '.join(row['claims'])}")

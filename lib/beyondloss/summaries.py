@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,10 @@ def claims(name: str | None, scales: list[str]) -> list[dict[str, Any]]:
 
     def judged() -> list[dict[str, Any]]:
         asked = [catalogue.chapter(name)] if name else catalogue.chapters()
-        return [row for chapter in asked for scale in scales for row in _claims(chapter, scale)]
+        rows = []
+        for chapter, scale in product(asked, scales):
+            rows += _claims(chapter, scale)
+        return rows
 
     return kept("-".join(["claims", name or "all", *scales]), judged)
 

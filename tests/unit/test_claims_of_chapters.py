@@ -15,9 +15,12 @@ from recipes import Recipe
 from beyondloss import catalogue
 from beyondloss.experiment import Claim, Precondition, judge, paired_interval
 from beyondloss.experiment.tables import select
+from beyondloss.methods.safety_lora import chapter as chapter_8
 
+# chapter 8 has its claims already, its notebook not yet
+CHAPTERS = [*catalogue.chapters(), chapter_8.CHAPTER]
 FOLDER = Path(__file__).parent / "claims"
-CLAIMS = [(chapter, claim) for chapter in catalogue.chapters() for claim in chapter.tests]
+CLAIMS = [(chapter, claim) for chapter in CHAPTERS for claim in chapter.tests]
 
 
 def control_of(claim):
@@ -42,7 +45,7 @@ def controls(chapter):
     return list(found.values())
 
 
-CONTROLS = [(chapter, control) for chapter in catalogue.chapters() for control in controls(chapter)]
+CONTROLS = [(chapter, control) for chapter in CHAPTERS for control in controls(chapter)]
 # a test is judged here without its control, which is judged as a claim of its own
 MEASURED = [
     (chapter, replace(claim, precondition=None)) for chapter, claim in CLAIMS if claim.measure
@@ -171,7 +174,7 @@ def test_a_claim_and_its_criterion_are_sentences(chapter, claim):
     assert claim.id.startswith(f"{chapter.number}.")
 
 
-@pytest.mark.parametrize("chapter", catalogue.chapters(), ids=lambda chapter: chapter.slug)
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.slug)
 def test_no_recipe_is_left_over(chapter):
     assert set(recipes(chapter.slug)) == {
         claim.id for claim in (*chapter.tests, *controls(chapter)) if claim.measure

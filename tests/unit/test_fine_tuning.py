@@ -75,16 +75,35 @@ def brute_force(llama, data):
     return losses
 
 
+@torch.no_grad()
+def grow(llama, seed):
+    """Make each low-rank product twice as large as the matrix that it stands beside; it is zero when it is new."""
+    draws = torch.Generator().manual_seed(seed)
+    for layer in [module for module in llama.modules() if hasattr(module, "lora_B")]:
+        first, second = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        second.normal_(generator=draws)
+        product = layer.scaling["default"] * second @ first
+        second *= 2 * layer.get_base_layer().weight.norm() / product.norm()
+
+
+ROUNDING = 100 * torch.finfo(torch.float32).eps  # of sums over a few tokens of a few dozen numbers each
+
+
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("lora", [None, Lora(2)])
-def test_the_loss_is_that_of_a_loop_over_tokens(data, lora):
-    llama = network() if lora is None else with_lora(network(), lora, seed=1)
-    if lora:  # of a product that has grown, not of one that is still zero
-        for name, parameter in llama.named_parameters():
-            parameter.data += 0.1 * ("lora_B" in name)
+def test_the_loss_is_that_of_a_loop_over_tokens(data, lora, seed):
+    llama = network(seed)
+    alone = losses_of_all(Ensemble([AnswerLosses(llama)]), data)
+    if lora:
+        llama = with_lora(llama, lora, seed)
+        grow(llama, seed)
     expected = brute_force(llama, data)
     found = losses_of_all(Ensemble([AnswerLosses(llama)]), data)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    assert expected.std() > 0.1  # otherwise the order of rows would be untested
+    torch.testing.assert_close(found, expected, rtol=ROUNDING, atol=0.0)
+    visible = 100 * ROUNDING * expected.max()
+    assert expected.std() > visible  # otherwise the order of rows would be untested
+    if lora:  # otherwise a loss that leaves the product out would pass
+        assert (found - alone).abs().max() > visible
 
 
 def test_the_objective_is_a_mean_over_tokens_and_slices_change_nothing(data):

@@ -14,7 +14,7 @@ from beyondloss.methods.simplicity_bias import (
     attention,
     exercises,
     incontext,
-    late,
+    late_examples,
     measures,
     tables,
     theory,
@@ -280,12 +280,12 @@ def test_impossible_points_are_refused(wrong, said):
 
 def test_late_and_early_sets_by_hand():
     losses = np.array([[1.0, 5.0, 0.0, 3.0], [1.0, 1.0, 0.0, 4.0]])  # means 1, 3, 0, 3.5
-    assert late.late_set(losses, 0.5).tolist() == [1, 3]
-    assert late.early_set(losses, 0.25).tolist() == [2]
-    assert late.upsampled(4, np.array([1, 3])).tolist() == [0, 1, 2, 3, 1, 3]
-    assert late.upsampled(2, np.array([0]), copies=3).tolist() == [0, 1, 0, 0]
+    assert late_examples.late_set(losses, 0.5).tolist() == [1, 3]
+    assert late_examples.early_set(losses, 0.25).tolist() == [2]
+    assert late_examples.upsampled(4, np.array([1, 3])).tolist() == [0, 1, 2, 3, 1, 3]
+    assert late_examples.upsampled(2, np.array([0]), copies=3).tolist() == [0, 1, 0, 0]
     with pytest.raises(ValueError, match="share must lie"):
-        late.late_set(losses, 1.0)
+        late_examples.late_set(losses, 1.0)
 
 
 # Arithmetic
@@ -467,9 +467,9 @@ def test_staircases_cover_the_grid_and_agree_where_the_levers_are_at_rest():
 
 def test_exercises_accept_the_solution_and_refuse_another(capsys):
     exercises.check_speed(lambda s, lam, gamma, w: w * s**2 * lam * (lam - gamma * s**3))
-    exercises.check_late_set(late.late_set)
+    exercises.check_late_set(late_examples.late_set)
     assert capsys.readouterr().out == "right on 50 random heads\nright on 50 random tables of losses\n"
     exercises.check_speed(lambda s, lam, gamma, w: s**2 * lam * (lam - gamma * s**3))
-    exercises.check_late_set(late.early_set)
+    exercises.check_late_set(late_examples.early_set)
     exercises.check_late_set(lambda losses, share: None)
     assert capsys.readouterr().out.count("not yet") == 3

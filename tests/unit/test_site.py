@@ -14,7 +14,7 @@ from beyondloss import catalogue
 from beyondloss.experiment import BadInput
 from beyondloss.page import Explorer, Panel, Series, Slider, carried, show, theme
 from beyondloss.page.explorer import LIMIT
-from beyondloss.site import chapters, finish, library, notebook, stage
+from beyondloss.site import chapters, extras, library, notebook, stage, theme_patches
 from beyondloss.site import figures as site_figures
 from beyondloss.site.chapters import Place
 
@@ -63,8 +63,11 @@ def figures(nb):
 
 def test_a_figure_names_the_experiments_that_it_carries(nb):
     assert [figure.experiments for figure in figures(nb)] == [("toy",), (), ("toy", "second")]
-    assert figures(nb)[2].commands == ["beyondloss figure 3.3", "beyondloss run 3 --only toy,second --fresh"]
-    assert figures(nb)[1].commands == ["beyondloss figure 3.2"]
+    assert figures(nb)[2].commands == {
+        "again": "beyondloss figure 3.3",
+        "its points": "beyondloss run 3 --only toy,second --fresh",
+    }
+    assert figures(nb)[1].commands == {"again": "beyondloss figure 3.2"}
 
 
 def test_the_opening_figure_is_the_tagged_one_else_the_first(nb):
@@ -109,7 +112,7 @@ def test_the_data_of_an_explorer_are_its_curves_at_every_setting():
 def test_an_explorer_gets_its_page_from_what_it_carries():
     figure = shown(explorer())
     assert figure.explorer and figure.alt == "About."
-    assert site_figures.stand(figure, "d.js") is None
+    assert site_figures.put_explorer(figure, "d.js") is None
     page = figure.output.data["text/html"]
     assert 'id="explorer-t-u"' in page and 'aria-label="T &lt; U"' in page and '<input type="range"' in page
 
@@ -117,7 +120,7 @@ def test_an_explorer_gets_its_page_from_what_it_carries():
 def test_data_of_a_heavy_explorer_leave_the_page():
     heavy = explorer(points=20_000, heavy=True)
     figure = shown(heavy)
-    moved = site_figures.stand(figure, "../data/d.js")
+    moved = site_figures.put_explorer(figure, "../data/d.js")
     page = figure.output.data["text/html"]
     traits = json.loads(re.search(r'application/json">(.*?)</script>', page, re.DOTALL)[1])
     assert len(page) < LIMIT < len(moved)
@@ -263,23 +266,23 @@ def test_defined_in_leads_to_the_reference_and_to_the_file():
 
 
 def test_the_site_map_lists_whole_addresses():
-    root = ET.fromstring(finish.site_map(["b.html", "a.html"], "https://example.org/").encode())
+    root = ET.fromstring(extras.site_map(["b.html", "a.html"], "https://example.org/").encode())
     assert [loc.text for loc in root.iter("{http://www.sitemaps.org/schemas/sitemap/0.9}loc")] == [
         "https://example.org/a.html", "https://example.org/b.html",
     ]  # fmt: skip
 
 
 def test_a_wrong_address_leads_back_to_where_the_site_stands():
-    assert 'href="/b/index.html"' in finish.not_found("https://example.org/b/")
-    assert 'href="/index.html"' in finish.not_found("")
+    assert 'href="/b/index.html"' in extras.not_found("https://example.org/b/")
+    assert 'href="/index.html"' in extras.not_found("")
 
 
 def test_a_card_has_the_size_that_is_asked_for(tmp_path):
     from PIL import Image
 
-    finish.card(tmp_path / "cards" / "a.png", "A title that is long enough for two lines", "Chapter 3")
+    extras.link_card(tmp_path / "cards" / "a.png", "A title that is long enough for two lines", "Chapter 3")
     with Image.open(tmp_path / "cards" / "a.png") as card:
-        assert card.size == finish.CARD
+        assert card.size == extras.CARD
 
 
 THEME = """<!DOCTYPE html>
@@ -297,7 +300,7 @@ THEME = """<!DOCTYPE html>
 
 
 def test_what_the_theme_gets_wrong_is_patched_and_nothing_else():
-    patched = finish.patch_theme_html(THEME)
+    patched = theme_patches.patch_theme_html(THEME)
     page = BeautifulSoup(patched, "html.parser")
     assert [link["href"] for link in page.select("link")] == ["../fa-solid-900.woff2"]
     assert page.select_one('[role="complementary"][aria-label="Book"] summary[aria-label="Unfold"] > span')

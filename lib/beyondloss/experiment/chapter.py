@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from beyondloss.experiment.claims import Claim, PaperClaim
@@ -102,7 +102,7 @@ class Chapter:
 
 def _asked(computed: list[Experiment], overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Experiment -> field -> value, from keys `field` and `experiment.field`."""
-    having = {e.name: [f.name for f in fields(e.point)] for e in computed}
+    having = {e.name: e.parameters for e in computed}
     asked: dict[str, dict[str, Any]] = {name: {} for name in having}
     for key, value in overrides.items():
         name, dot, parameter = key.rpartition(".")
@@ -168,15 +168,14 @@ def _folded(settings: str) -> str:
 
 
 def _row(name: str, plan: Plan) -> list[str]:
-    settings = plan.settings()
-    said = {key: f"{key} = {', '.join(map(repr, values))}" for key, values in settings.items()}
-    varied, fixed = (
-        "; ".join(text for key, text in said.items() if (len(settings[key]) > 1) == several)
-        for several in (True, False)
-    )
+    varied, fixed = [], []
+    for parameter, values in plan.settings().items():
+        said = f"{parameter} = {', '.join(map(repr, values))}"
+        (varied if len(values) > 1 else fixed).append(said)
     cost = plan.cost
     time = duration(cost.seconds) + ("" if plan.compute and not plan.stored else " (stored)")
-    return [name, varied, fixed, f"{len(plan.grid)} points", time, f"{cost.memory_gb:g} GB", cost.hardware]
+    size, memory = f"{len(plan.grid)} points", f"{cost.memory_gb:g} GB"
+    return [name, "; ".join(varied), "; ".join(fixed), size, time, memory, cost.hardware]
 
 
 def _total(costs: list[Cost]) -> Cost:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Literal
 
@@ -215,12 +216,11 @@ def paper_claims(statements: Mapping[str, str], tests: Sequence[Claim]) -> tuple
 
     Raises BadInput for a test without a claim, or a claim without a test that decides it.
     """
+    under: dict[str, list[Claim]] = {number: [] for number in statements}
     for test in tests:
-        choose(f"claim above test {test.id}:", test.id.rstrip(ascii_lowercase), statements)
-    return tuple(
-        PaperClaim(number, said, tuple(test for test in tests if test.id.rstrip(ascii_lowercase) == number))
-        for number, said in statements.items()
-    )
+        number = choose(f"claim above test {test.id}:", test.id.rstrip(ascii_lowercase), statements)
+        under[number].append(test)
+    return tuple(PaperClaim(number, said, tuple(under[number])) for number, said in statements.items())
 
 
 @dataclass(frozen=True)
@@ -255,5 +255,6 @@ class Finding:
 
 def findings(claims: Sequence[PaperClaim], tables: "Tables", scale: str) -> list[Finding]:
     """Every claim of a chapter with its tests, judged from the tables of its experiments and corrected together."""
+    # all tests in one list, because Holm's correction is over the chapter; then each claim takes back its own
     verdicts = iter(corrected([judge(test, tables, scale) for claim in claims for test in claim.tests]))
-    return [Finding(claim, scale, tuple(next(verdicts) for _ in claim.tests)) for claim in claims]
+    return [Finding(claim, scale, tuple(islice(verdicts, len(claim.tests)))) for claim in claims]

@@ -76,7 +76,7 @@ def measure(job: Job) -> Outcome:
     _folder = job.folder
     start = time.perf_counter()
     try:
-        metrics = [{name: plain(value) for name, value in found.items()} for found in job.run(job.points)]
+        metrics = [_storable(found) for found in job.run(job.points)]
         seconds = (time.perf_counter() - start) / len(job.points)
         _check(job, metrics)
         return Outcome(metrics, seconds, provenance())
@@ -84,6 +84,11 @@ def measure(job: Job) -> Outcome:
         return Outcome(failure=traceback.format_exc())
     finally:
         _folder = None
+
+
+def _storable(metrics: dict) -> dict:
+    """Metrics of one point as the numbers, texts and lists that the store takes."""
+    return {name: plain(value) for name, value in metrics.items()}
 
 
 def _check(job: Job, metrics: list[dict]) -> None:

@@ -56,6 +56,11 @@ class Experiment:
         return parts[2] if parts[:2] == ["beyondloss", "methods"] and len(parts) > 2 else parts[-1]
 
     @property
+    def parameters(self) -> list[str]:
+        """Names of the point's fields, in order."""
+        return [field.name for field in fields(self.point)]
+
+    @property
     def code_digest(self) -> str:
         """Digest of the code that measures the points, as it lies on disk."""
         return digest.code_digest(self.run, self.point)
@@ -121,8 +126,11 @@ class Plan:
 
     def settings(self) -> dict[str, list]:
         """Field -> its values over the grid."""
-        names = [f.name for f in fields(self.experiment.point)]
-        return {name: list(dict.fromkeys(getattr(p, name) for p in self.grid)) for name in names}
+        found = {}
+        for name in self.experiment.parameters:
+            values = [getattr(point, name) for point in self.grid]
+            found[name] = list(dict.fromkeys(values))  # each once, in the order of the grid
+        return found
 
 
 def duration(seconds: float | int) -> str:

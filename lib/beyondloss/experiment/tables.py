@@ -58,6 +58,16 @@ def explode(table: pd.DataFrame, keep: Sequence[str], lists: Mapping[str, type])
     return long.astype(dict(lists))
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of text as lines for a terminal: columns of even width, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        padded = map(str.ljust, row, widths)
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
 def mean_band(values: Float[np.ndarray, "seed ..."]) -> Float[np.ndarray, "3 ..."]:
     """Mean over the seeds with Student's 95% interval: mean, low, high. A single seed has a band of no width."""
     mean, n = values.mean(0), len(values)

@@ -209,6 +209,7 @@ def padded_left(
 
 
 def pad_of(tokenizer: Any) -> int:
+    """The token that fills up shorter rows; that of the end where the tokenizer has none for it."""
     return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 

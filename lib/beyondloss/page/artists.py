@@ -26,10 +26,11 @@ Row = dict[str, Any]
 def rows(figure: Figure) -> list[Row]:
     """One row a point, bar, cell, or place of a band: panel, mark, series, and x, y or low, high or value."""
     panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+    # names are looked for in the whole figure: panels that share a legend have it in one of them
     names: dict[str, str] = {}
     for ax in panels:
         names |= _names(ax)
-    for legend in figure.legends:
+    for legend in figure.legends:  # says less than the lines themselves: it tells no dashes apart
         names = _of_legend(legend) | names
     found: list[Row] = []
     for ax in panels:
@@ -75,6 +76,7 @@ def _rows(ax: Axes, names: dict[str, str]) -> Iterator[Row]:
 
 
 def _end_of_bar(bar: Rectangle, lies: bool) -> tuple[float, float]:
+    """The middle of a bar's end: at its right if it lies, else at its top."""
     x, y, width, height = bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height()
     return (x + width, y + height / 2) if lies else (x + width / 2, y + height)
 
@@ -82,6 +84,7 @@ def _end_of_bar(bar: Rectangle, lies: bool) -> tuple[float, float]:
 def _bands(group: PolyCollection, series: str, across: Callable) -> Iterator[Row]:
     """Filled bands between two curves: their lower and upper edge at each abscissa."""
     for path in group.get_paths():
+        # the outline goes along one curve and back along the other, so each abscissa has both
         at: dict[float, list[float]] = {}
         for x, y in path.vertices:
             at.setdefault(float(x), []).append(float(y))
@@ -110,10 +113,12 @@ class _Places:
         if isinstance(axis.get_major_locator(), FixedLocator | StrCategoryLocator):
             labels = [label.get_text() for label in axis.get_ticklabels()]
             ticks = axis.get_ticklocs()
+            # categories stand at 0, 1, 2, …; chosen ticks of a numeric axis lie anywhere
             if len(labels) == len(ticks) and np.allclose(np.diff(ticks), 1):
                 self.names = dict(zip(map(float, ticks), labels, strict=True))
 
     def __call__(self, place: float) -> float | str:
+        """The name that stands nearest, since marks of one category are put beside each other; else the number."""
         nearest = min(self.names, key=lambda tick: abs(tick - place), default=np.nan)
         return self.names[nearest] if abs(nearest - place) <= 0.5 else float(place)
 
@@ -122,6 +127,7 @@ class _Places:
 
 
 def _names(ax: Axes) -> dict[str, str]:
+    """Names by colour and dashes ("#0b62b8--"), and by the colour alone for marks that have no dashes."""
     named: dict[str, str] = {}
     for line, name in theme.named_lines(ax):
         colour, dashes = theme.look(line)
@@ -131,6 +137,7 @@ def _names(ax: Axes) -> dict[str, str]:
 
 
 def _of_legend(legend: Legend | None) -> dict[str, str]:
+    """Names by colour."""
     if legend is None:
         return {}
     entries = zip(legend.legend_handles, legend.get_texts(), strict=True)
@@ -138,6 +145,7 @@ def _of_legend(legend: Legend | None) -> dict[str, str]:
 
 
 def _series(artist: Artist, names: dict[str, str]) -> str:
+    """Name of what an artist draws: its own label or that of its look; "" where it has none."""
     label = str(artist.get_label())
     if label and not label.startswith("_"):
         return label
@@ -146,6 +154,7 @@ def _series(artist: Artist, names: dict[str, str]) -> str:
 
 
 def _colour(artist: Any) -> str:
+    """Colour as "#rrggbb", whatever kind of artist it is; "" for one without."""
     from matplotlib.colors import to_hex
 
     for getter in ("get_color", "get_facecolor", "get_edgecolor"):

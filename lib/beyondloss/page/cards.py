@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from beyondloss.experiment import (
@@ -28,6 +28,7 @@ from beyondloss.experiment import (
     root,
 )
 from beyondloss.experiment.claims import ABSENT, HELD, NOT_RUN, Finding
+from beyondloss.experiment.tables import aligned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ class Card:
         self, kind: str, head: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()
     ):
         self.kind, self.head, self.notes = kind, list(head), list(notes)
-        self.rows = [[cell if isinstance(cell, Chip) else str(cell) for cell in row] for row in rows]
+        self.rows = [list(map(_as_text, row)) for row in rows]
 
     def _repr_html_(self) -> str:
         return f'<div class="bl-card bl-{self.kind} tex2jax_process">{self.table_html}{self.notes_html}</div>'
@@ -58,16 +59,19 @@ class Card:
         return "".join(f"<p>{inline_html(note)}</p>" for note in self.notes)
 
     def __repr__(self) -> str:
-        rows = [self.head, *([str(cell).replace("\n", " ") for cell in row] for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-        ]
-        return "\n".join([*(line.rstrip() for line in lines), *self.notes])
+        rows = [self.head]
+        for row in self.rows:
+            rows.append([cell.replace("\n", " ") for cell in row])
+        return "\n".join([*aligned(rows), *self.notes])
 
 
 class Chip(str):
     """A cell that opens with a verdict, which pages set in a frame."""
+
+
+def _as_text(cell: Any) -> str:
+    # str() would make a chip an ordinary text, without its frame
+    return cell if isinstance(cell, Chip) else str(cell)
 
 
 def run_card(config: Config) -> Card:
@@ -244,7 +248,7 @@ def _run(plan: Plan, records: Sequence[Record]) -> list[str]:
     seeds = plan.settings()["seed"]
     stale = sum(record.state == "stale" for record in records)
     points = f"{len(records)} of {len(plan.grid)}" if len(records) < len(plan.grid) else f"{len(records)}"
-    devices = _distinct(record.provenance["device"] for record in records)
+    devices = _distinct((record.provenance for record in records), "device")
     return [
         plan.experiment.title,
         _span(seeds),
@@ -261,14 +265,12 @@ def _origin(records: Sequence[Record]) -> str:
     origins = [record.provenance for record in records]
     dates = sorted({origin["date"] for origin in origins})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    versions = ", ".join(
-        f"{name} {_distinct(o[name] for o in origins)}" for name in ("python", "torch", "numpy")
-    )
-    return f"Measured {when} at {_distinct(o['commit'] for o in origins)}; {versions}."
+    versions = ", ".join(f"{name} {_distinct(origins, name)}" for name in ("python", "torch", "numpy"))
+    return f"Measured {when} at {_distinct(origins, 'commit')}; {versions}."
 
 
-def _distinct(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
+def _distinct(origins: Iterable[Mapping[str, str]], what: str) -> str:
+    return ", ".join(sorted({origin[what] for origin in origins}))
 
 
 def _span(seeds: Sequence[int]) -> str:

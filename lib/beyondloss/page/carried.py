@@ -35,10 +35,14 @@ def metadata(
 
 def table(rows: Sequence[Row]) -> dict[str, list]:
     """Rows by column, floats with six digits; without the columns that no row fills."""
-    found = dict.fromkeys(column for row in rows for column in row)
-    ordered = [*FIRST, *(column for column in found if column not in (*FIRST, *LAST)), *LAST]
-    filled = [column for column in ordered if any(row.get(column) not in (None, "") for row in rows)]
-    return {"columns": filled, "rows": [[_cell(row.get(column)) for column in filled] for row in rows]}
+    found = dict.fromkeys(column for row in rows for column in row)  # in order of appearance
+    filled = {column for row in rows for column, value in row.items() if value not in (None, "")}
+    between = [column for column in found if column not in (*FIRST, *LAST)]
+    columns = [column for column in (*FIRST, *between, *LAST) if column in filled]
+    cells = []
+    for row in rows:
+        cells.append([_cell(row.get(column)) for column in columns])
+    return {"columns": columns, "rows": cells}
 
 
 def experiments(tables: Iterable[pd.DataFrame]) -> list[str]:

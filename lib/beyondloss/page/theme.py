@@ -50,15 +50,22 @@ def colour(name: str) -> str:
 
 def on_dark(code: str) -> str:
     """The colour that a figure's `code` ("#rrggbb") becomes on a dark page."""
-    rgb = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)])
-    inverted = np.clip(_INVERSION @ (255 - rgb), 0, 255).round().astype(int)
-    return "#" + "".join(f"{channel:02x}" for channel in inverted)
+    return _code(_INVERSION @ (255 - _channels(code)))
 
 
 def for_text(code: str) -> str:
     """A colour with three tenths of ink, in which small text is readable. The explorer mixes its labels like this."""
-    mixed = [0.7 * int(code[i : i + 2], 16) + 0.3 * int(INK[i : i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(channel):02x}" for channel in mixed)
+    return _code(0.7 * _channels(code) + 0.3 * _channels(INK))
+
+
+def _channels(code: str) -> np.ndarray:
+    """Red, green and blue of "#rrggbb", from 0 to 255."""
+    return np.array(list(bytes.fromhex(code[1:])))
+
+
+def _code(channels: np.ndarray) -> str:
+    """The code "#rrggbb" of red, green and blue, what lies outside of 0 to 255 moved to the nearest end."""
+    return "#" + bytes(np.clip(channels, 0, 255).round().astype(np.uint8)).hex()
 
 
 def rc() -> dict[str, object]:
@@ -157,9 +164,11 @@ def label_lines(ax: Axes, *, fontsize: float = 9) -> None:
     for line, label in named:  # the legend is gone, its names are not
         line.set_label(label)
     ax.figure.draw_without_rendering()  # the height of the axes is known only when drawn
+    # all heights are fractions of the axes' height, in which a line of text has this one
+    axes_height = ax.get_position().height * ax.figure.get_figheight() * 72  # points
+    line_height = 1.25 * fontsize / axes_height
     to_fraction = (ax.transData - ax.transAxes).transform
     ends = [to_fraction(_last_point(line)) for line, _ in named]
-    line_height = 1.25 * fontsize / (ax.get_position().height * ax.figure.get_figheight() * 72)
     heights = spread([height for _, height in ends], line_height, high=1 - line_height / 2)
     for (line, label), (right, _), height in zip(named, ends, heights, strict=True):
         ax.annotate(
@@ -179,16 +188,18 @@ def named_lines(ax: Axes) -> list[tuple[Line2D, str]]:
     """The lines of `ax` that have a name: their label or, where the legend alone knows it (seaborn), its text."""
     from matplotlib.lines import Line2D
 
-    drawn = [
-        line for line in ax.get_lines() if len(line.get_xdata()) and np.isfinite(_last_point(line)).all()
-    ]
-    named = [(line, str(line.get_label())) for line in drawn if not str(line.get_label()).startswith("_")]
-    if named or ax.get_legend() is None:
-        return named
+    drawn = [line for line in ax.get_lines() if np.isfinite(_last_point(line)).all()]
+    labels = [(line, str(line.get_label())) for line in drawn]
+    named = [(line, label) for line, label in labels if not label.startswith("_")]  # matplotlib's "no name"
     legend = ax.get_legend()
-    entries = zip(legend.legend_handles, legend.get_texts(), strict=True)
-    labels = {look(handle): text.get_text() for handle, text in entries if isinstance(handle, Line2D)}
-    return [(line, labels[look(line)]) for line in drawn if look(line) in labels]
+    if named or legend is None:
+        return named
+    # seaborn names handles of the legend that are other lines, of the same look
+    names = {}
+    for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+        if isinstance(handle, Line2D):
+            names[look(handle)] = text.get_text()
+    return [(line, names[look(line)]) for line in drawn if look(line) in names]
 
 
 def look(line: Line2D) -> tuple:
@@ -199,6 +210,7 @@ def look(line: Line2D) -> tuple:
 
 
 def _last_point(line: Line2D) -> tuple[float, float]:
+    """The last point of a line that is drawn, in its data's units; not a number where none is."""
     x, y = (np.asarray(values, dtype=float) for values in line.get_data(orig=False))
     drawn = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     return (float(x[drawn[-1]]), float(y[drawn[-1]])) if drawn.size else (np.nan, np.nan)
@@ -223,25 +235,20 @@ def label_points(
     from matplotlib.transforms import Bbox
 
     shared: dict[tuple[float, float], list[str]] = {}
-    for place, label in zip(zip(x, y, strict=True), labels, strict=True):
-        shared.setdefault(place, []).append(label)
-    texts = [
-        ax.annotate(
-            " · ".join(names),
-            place,
-            xytext=(6, 0),
-            textcoords="offset points",
-            fontsize=fontsize,
-            va="center",
-        )
-        for place, names in sorted(shared.items(), key=lambda item: item[0][1])
-    ]
+    for across, along, label in zip(x, y, labels, strict=True):
+        shared.setdefault((across, along), []).append(label)
+    texts = []
+    for place in sorted(shared, key=lambda place: place[1]):  # from below: each moves up over those before it
+        text = " · ".join(shared[place])
+        offset = {"xytext": (6, 0), "textcoords": "offset points"}
+        texts.append(ax.annotate(text, place, **offset, fontsize=fontsize, va="center"))
     ax.figure.draw_without_rendering()  # boxes are known only when drawn
     to_points, top = 72 / ax.figure.dpi, ax.get_window_extent().y1
-    # no name over a point, its own included
+    # points are boxes of six points' width, because no name may cover one, its own included
     radius = 3 / to_points
-    places = ax.transData.transform(np.column_stack([x, y]))
-    placed = [Bbox.from_extents(*(place - radius), *(place + radius)) for place in places]
+    placed = []
+    for centre in ax.transData.transform(np.column_stack([x, y])):
+        placed.append(Bbox.from_extents(*(centre - radius), *(centre + radius)))
     for text in texts:
         box = text.get_window_extent()
         shift = _way_out(box, placed, top)
@@ -254,7 +261,10 @@ def _way_out(box: Bbox, placed: Sequence[Bbox], top: float) -> float:
     for upwards in (True, False):
         shift = 0.0
         while hit := [other for other in placed if other.overlaps(box.translated(0, shift))]:
-            shift = max(o.y1 for o in hit) - box.y0 + 1 if upwards else min(o.y0 for o in hit) - box.y1 - 1
+            if upwards:
+                shift = max(other.y1 for other in hit) - box.y0 + 1
+            else:
+                shift = min(other.y0 for other in hit) - box.y1 - 1
         if not shift or box.y1 + shift <= top:
             break
     return shift

@@ -12,7 +12,8 @@
 `library`    the reference of the library's functions, from their docstrings
 `stage`      all of this, laid out for Sphinx
 `extension`  what only Sphinx knows: links between theorem, proof and check, the glossary, tags of a page
-`finish`     what stands around the pages: site map, page for a wrong address, card of a link
+`extras`     what the site has besides its pages: site map, page for a wrong address, card of a link
+`theme_patches`  what the theme gets wrong on every page, mended
 `pdf`        the whole book on paper
 `readme_pictures`  the README's pictures of a page
 """

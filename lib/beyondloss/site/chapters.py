@@ -72,19 +72,25 @@ def insert(source: str, block: str) -> str:
 
 def opening_figure(figures: list[Figure]) -> Figure | None:
     """The figure of the cell that is tagged so, else the first that is no explorer."""
+    tagged = [figure for figure in figures if figure.opening]
     drawn = [figure for figure in figures if not figure.explorer]
-    return next((figure for figure in figures if figure.opening), drawn[0] if drawn else None)
+    return next(iter([*tagged, *drawn]), None)
 
 
 def citation(chapter: Chapter, place: Place, here: Path) -> str:
     """BibTeX of the paper, as book/references.bib has it, and of the chapter."""
-    address = f"\n  url       = {{{place.url}notebooks/{chapter.name}.html}}," if place.url else ""
-    year = yaml.safe_load((here / "_config.yml").read_text(encoding="utf-8"))["copyright"]
-    own = (
-        f"@incollection{{beyondtheloss-{chapter.slug},\n  author    = {{{{The authors of Beyond the Loss}}}},\n"
-        f"  title     = {{{chapter.title}}},\n  booktitle = {{Beyond the Loss}},\n  chapter   = {{{chapter.number}}},"
-        f"{address}\n  year      = {{{year}}},\n  note      = {{Version {version('beyondloss')}}}\n}}"
-    )
+    fields = {
+        "author": "{The authors of Beyond the Loss}",  # in braces of its own: no first and last name
+        "title": chapter.title,
+        "booktitle": "Beyond the Loss",
+        "chapter": chapter.number,
+    }
+    if place.url:
+        fields["url"] = f"{place.url}notebooks/{chapter.name}.html"
+    fields["year"] = yaml.safe_load((here / "_config.yml").read_text(encoding="utf-8"))["copyright"]
+    fields["note"] = f"Version {version('beyondloss')}"
+    lines = ",\n".join(f"  {name:<9} = {{{value}}}" for name, value in fields.items())
+    own = f"@incollection{{beyondtheloss-{chapter.slug},\n{lines}\n}}"
     bibliography = (here / "book" / "references.bib").read_text(encoding="utf-8")
     entries = re.findall(r"^@\w+\{.*?^\}", bibliography, re.DOTALL | re.MULTILINE)
     paper = [entry for entry in entries if chapter.paper.arxiv in entry]

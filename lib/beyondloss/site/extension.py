@@ -24,12 +24,13 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
 
-from beyondloss.site import figures, finish, library, notebook
+from beyondloss.site import extras, figures, library, notebook, theme_patches
 
 THEOREMS = (*NODE_TYPES.values(), unenumerable_node)
 LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$", re.MULTILINE)
 TITLE_PAGE = "book/intro"
 GLOSSARY = "book/glossary"
+ORDINARY = {"window"}  # terms that are ordinary words as well: too common to link
 UNLINKED = (
     nodes.reference,
     nodes.literal,
@@ -56,9 +57,8 @@ class Theorems(SphinxTransform):
             if isinstance(node, THEOREMS):
                 current = node
                 links[node] = {}
-            elif isinstance(node, nodes.section) and isinstance(node.parent, nodes.section):
-                top = not isinstance(node.parent.parent, nodes.section)
-                current = None if top and isinstance(node.parent.parent, nodes.document) else current
+            elif _is_main_section(node):
+                current = None  # a theorem has its proof and its check in its own section
             elif current is not None and isinstance(node, proof_node):
                 self._place(links[current], "Proof", current, node[0])
             elif current is not None and _asserts(node):
@@ -82,12 +82,19 @@ class Theorems(SphinxTransform):
             theorem.parent.insert(theorem.parent.index(theorem), addnodes.index(entries=[entry]))
 
 
+def _is_main_section(node: nodes.Node) -> bool:
+    """Whether a node is a section right under the page's title, which is a section itself."""
+    if not (isinstance(node, nodes.section) and isinstance(node.parent, nodes.section)):
+        return False
+    return isinstance(node.parent.parent, nodes.document)
+
+
 def _asserts(node: nodes.Node) -> bool:
     """Whether a node is a cell whose source asserts something."""
     if not (isinstance(node, nodes.container) and "cell" in node.get("classes", [])):
         return False
-    source = next((n for n in node.findall(nodes.literal_block)), None)
-    return source is not None and re.search(r"^\s*assert\b", source.astext(), re.MULTILINE) is not None
+    source = next(iter(node.findall(nodes.literal_block)), None)
+    return source is not None and bool(re.search(r"^\s*assert\b", source.astext(), re.MULTILINE))
 
 
 def _line_of_links(found: dict[str, str]) -> nodes.paragraph:
@@ -106,6 +113,7 @@ def number_within_chapters(_app: Sphinx, env: BuildEnvironment) -> list[str]:
     Sphinx counts through the whole book, and by sections only in a book whose contents are numbered from 1 on; ours has
     the numbers of its chapters.
     """
+    # page -> kind (theorem, equation, …) -> anchor -> number, a tuple with a part for each level
     for page, kinds in env.toc_fignumbers.items():
         chapter = re.match(r"notebooks/(\d+)_", page)
         before = (int(chapter[1]),) if chapter else ()
@@ -123,20 +131,23 @@ def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Link the first use of each term of the field in running text to the glossary."""
     if not docname.startswith("notebooks/") or GLOSSARY not in app.env.found_docs:
         return
-    terms = _terms(app)
-    todo = dict(sorted(terms.items(), key=lambda item: -len(item[0])))
-    for text in [t for t in doctree.findall(nodes.Text) if _is_prose(t)]:
-        for term, target in list(todo.items()):
-            found = re.search(rf"(?<![\w-]){re.escape(term)}(?![\w-])", text.astext(), re.IGNORECASE)
-            if found:
-                del todo[term]
-                to = app.builder.get_relative_uri(docname, GLOSSARY) + f"#{target}"
-                link = nodes.reference("", found[0], refuri=to, internal=True, classes=["bl-term"])
-                before, after = text.astext()[: found.start()], text.astext()[found.end() :]
-                text.parent.replace(
-                    text, [n for n in (nodes.Text(before), link, nodes.Text(after)) if n.astext()]
-                )
+    glossary = app.builder.get_relative_uri(docname, GLOSSARY)
+    # the longest first: "random subset" before "subset"
+    unlinked = dict(sorted(_terms(app).items(), key=lambda item: -len(item[0])))
+    # a list, because linking changes the tree that is walked; at most one link a text, which is then in three parts
+    for text in list(filter(_is_prose, doctree.findall(nodes.Text))):
+        for term, anchor in unlinked.items():
+            if found := re.search(rf"(?<![\w-]){re.escape(term)}(?![\w-])", text.astext(), re.IGNORECASE):
+                _link(text, found, f"{glossary}#{anchor}")
+                del unlinked[term]
                 break
+
+
+def _link(text: nodes.Text, found: re.Match, address: str) -> None:
+    """Make a link of what was found in a text of the page."""
+    link = nodes.reference("", found[0], refuri=address, internal=True, classes=["bl-term"])
+    parts = [nodes.Text(found.string[: found.start()]), link, nodes.Text(found.string[found.end() :])]
+    text.parent.replace(text, [part for part in parts if part.astext()])
 
 
 def _terms(app: Sphinx) -> dict[str, str]:
@@ -144,13 +155,12 @@ def _terms(app: Sphinx) -> dict[str, str]:
     field = next(app.env.get_doctree(GLOSSARY).findall(addnodes.glossary), None)
     if field is None:
         return {}
-    own = [term.astext() for term in field.findall(nodes.term)]
-    known = {
-        name: anchor
-        for (kind, name), (_, anchor) in app.env.get_domain("std").objects.items()
-        if kind == "term"
-    }
-    return {term: known[term] for term in own if term in known and term != "window"}
+    known = {}
+    for (kind, name), (_page, anchor) in app.env.get_domain("std").objects.items():
+        if kind == "term":
+            known[name] = anchor
+    terms = [term.astext() for term in field.findall(nodes.term)]
+    return {term: known[term] for term in terms if term in known and term not in ORDINARY}
 
 
 def _is_prose(text: nodes.Text) -> bool:
@@ -179,7 +189,7 @@ class ExplorerDirective(SphinxDirective):
         title = "\n".join(self.content).strip()
         cells = notebook.read(path).cells if path.is_file() else []
         for output in (output for cell in cells for output in cell.get("outputs", [])):
-            told = figures.of(output)
+            told = figures.carried_by(output)
             if told.get("kind") == "explorer" and told["title"] == title:
                 return [nodes.raw("", output.data["text/html"], format="html")]
         raise self.error(f"no explorer {title!r} in {self.arguments[0]}")
@@ -190,19 +200,30 @@ class ExplorerDirective(SphinxDirective):
 
 def read_labels(app: Sphinx) -> None:
     """Collect the labels of the book, and which sources its chapters show, before any docstring is read."""
-    app.beyondloss_labels, app.beyondloss_shown = {}, {}
+    app.beyondloss_labels = {}  # label -> role that links it
+    app.beyondloss_shown = {}  # "module.name" -> the first place in a chapter where its source is shown
     for path in sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")):
         for cell in notebook.read(path).cells:
-            for equation, theorem in LABELS.findall(cell.source) if cell.cell_type == "markdown" else []:
-                app.beyondloss_labels |= {equation: "eq"} if equation else {theorem: "prf:ref"}
+            if cell.cell_type == "markdown":
+                app.beyondloss_labels |= _labels(cell.source)
             for output in cell.get("outputs", []):
-                for place in figures.of(output).get("shown", []):
+                for place in figures.carried_by(output).get("shown", []):
                     anchor = f"{place['module']}.{place['name']}"
                     app.beyondloss_shown.setdefault(anchor, f"{path.stem}.html#source-{place['name']}")
 
 
+def _labels(markdown: str) -> dict[str, str]:
+    """Labels of equations and theorems, each with the role that links it."""
+    found = {}
+    for equation, theorem in LABELS.findall(markdown):
+        found[equation or theorem] = "eq" if equation else "prf:ref"
+    return found
+
+
 def read_docstring(app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
-    lines[:] = library.restructured(lines, app.beyondloss_labels) if lines else lines
+    """Make a docstring reStructuredText, in place as Sphinx asks for it, and link the chapter that shows the source."""
+    if lines:
+        lines[:] = library.restructured(lines, app.beyondloss_labels)
     if place := app.beyondloss_shown.get(name):
         lines += [f"`Shown in chapter {int(place[:2])} <../../notebooks/{place}>`__", ""]
 
@@ -216,7 +237,9 @@ def read_signature(*given: Any) -> tuple[str | None, str | None]:
 def skip_member(_app: Sphinx, what: str, name: str, obj: Any, skip: bool, _options: Any) -> bool | None:
     """Constants and fields stand in no list of their own: a field is in its class's signature."""
     listed = callable(obj) or isinstance(obj, property | cached_property | classmethod | staticmethod)
-    return True if what in ("module", "class") and not listed else skip or None
+    if what in ("module", "class") and not listed:
+        return True
+    return skip or None  # None: as Sphinx would have it
 
 
 # Pages ------------------------------------------------------------------------------------------------------
@@ -224,35 +247,26 @@ def skip_member(_app: Sphinx, what: str, name: str, obj: Any, skip: bool, _optio
 
 def tag_page(app: Sphinx, pagename: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
     """Description, and what those who show a link to the page ask for."""
-    title = re.sub(r"<[^>]+>", "", context.get("title", "")) or "Beyond the Loss"
+    title = html.unescape(re.sub(r"<[^>]+>", "", context.get("title", ""))) or "Beyond the Loss"
     about = _description(doctree) if doctree is not None else ""
     url = app.config.html_baseurl
     tags = {
         "og:type": "article" if pagename.startswith("notebooks/") else "website",
-        "og:title": html.unescape(title),
-    }
-    tags |= {
+        "og:title": title,
         "og:site_name": "Beyond the Loss",
         "og:description": about,
-        "twitter:card": "summary_large_image",
     }
-    card = Path(app.srcdir) / "extra" / "cards" / f"{Path(pagename).name}.png"
-    image = f"cards/{card.name if card.is_file() else 'book.png'}"
     if url:  # whoever shows a link asks for whole addresses
-        tags |= {
-            "og:url": f"{url}{pagename}.html",
-            "og:image": url + image,
-            "og:image:alt": html.unescape(title),
-        }
-    line = '<meta {}="{}" content="{}">'
-    made = [line.format("property", k, html.escape(v)) for k, v in tags.items() if v and k.startswith("og")]
-    made += [
-        line.format("name", k, html.escape(v))
-        for k, v in {**tags, "description": about}.items()
-        if v and ":" not in k
-    ]
-    made += [line.format("name", "twitter:card", tags["twitter:card"])]
-    context["metatags"] = context.get("metatags", "") + "\n".join(made)
+        card = Path(app.srcdir) / "extra" / "cards" / f"{Path(pagename).name}.png"
+        image = f"cards/{card.name if card.is_file() else 'book.png'}"
+        tags |= {"og:url": f"{url}{pagename}.html", "og:image": url + image, "og:image:alt": title}
+    tags |= {"description": about, "twitter:card": "summary_large_image"}
+    lines = []
+    for name, content in tags.items():
+        key = "property" if name.startswith("og:") else "name"  # Open Graph has an attribute of its own
+        if content:
+            lines.append(f'<meta {key}="{name}" content="{html.escape(content)}">')
+    context["metatags"] = context.get("metatags", "") + "\n".join(lines)
 
 
 def _description(doctree: nodes.document) -> str:
@@ -272,10 +286,10 @@ def finish_site(app: Sphinx, error: Exception | None) -> None:
     out = Path(app.outdir)
     for path in out.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        path.write_text(finish.patch_theme_html(page), encoding="utf-8")
+        path.write_text(theme_patches.patch_theme_html(page), encoding="utf-8")
     if url := app.config.html_baseurl:
         pages = [f"{name}.html" for name in app.env.found_docs]
-        (out / "sitemap.xml").write_text(finish.site_map(pages, url), encoding="utf-8")
+        (out / "sitemap.xml").write_text(extras.site_map(pages, url), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -59,11 +59,13 @@ class Figure:
         return [Path(name) for name in written]
 
     @property
-    def commands(self) -> list[str]:
-        """What makes the figure again from stored points, and what measures them."""
-        only = ",".join(self.experiments)
-        again = f"beyondloss figure {self.number}"
-        return [again, f"beyondloss run {self.chapter.number} --only {only} --fresh"] if only else [again]
+    def commands(self) -> dict[str, str]:
+        """What makes the figure again from stored points, and, where it draws some, what measures them."""
+        made = {"again": f"beyondloss figure {self.number}"}
+        if self.experiments:
+            only = ",".join(self.experiments)
+            made["its points"] = f"beyondloss run {self.chapter.number} --only {only} --fresh"
+        return made
 
 
 def figures(chapter: Chapter, nb: NotebookNode) -> list[Figure]:
@@ -77,7 +79,7 @@ def figures(chapter: Chapter, nb: NotebookNode) -> list[Figure]:
 
 
 def _figure(chapter: Chapter, position: int, cell: NotebookNode, output: NotebookNode) -> Figure:
-    told = of(output)
+    told = carried_by(output)
     explorer = told.get("kind") == "explorer"
     return Figure(
         chapter,
@@ -92,7 +94,7 @@ def _figure(chapter: Chapter, position: int, cell: NotebookNode, output: Noteboo
     )
 
 
-def of(output: NotebookNode) -> Mapping[str, Any]:
+def carried_by(output: NotebookNode) -> Mapping[str, Any]:
     """What an output carries; {} for nothing."""
     return output.get("metadata", {}).get(carried.KEY, {})
 
@@ -112,21 +114,22 @@ def as_csv(table: Mapping[str, list]) -> str:
 
 def caption(figure: Figure, files: str) -> NotebookNode:
     """A line for under the figure: number, data, commands. `files` is the way from the page to its data."""
-    data = f'<a href="{files}{figure.name}.csv" download>data (CSV)</a>' if figure.csv else ""
-    commands = [f"<code>{html.escape(command)}</code>" for command in figure.commands]
-    said = dict(zip(("again", "its points"), commands, strict=False))
-    parts = [f"<b>Figure {figure.number}</b>", data, *(f"{what}: {code}" for what, code in said.items())]
-    spans = "".join(f"<span>{part}</span>" for part in parts if part)
+    parts = [f"<b>Figure {figure.number}</b>"]
+    if figure.csv:
+        parts.append(f'<a href="{files}{figure.name}.csv" download>data (CSV)</a>')
+    for what, command in figure.commands.items():
+        parts.append(f"{what}: <code>{html.escape(command)}</code>")
+    spans = "".join(f"<span>{part}</span>" for part in parts)
     line = f'<p class="bl-figure" id="{figure.name}">{spans}</p>'
     return new_output("display_data", {"text/html": line, "text/plain": f"Figure {figure.number}"})
 
 
-def stand(figure: Figure, address: str) -> str | None:
+def put_explorer(figure: Figure, address: str) -> str | None:
     """Give an explorer its HTML; return the script of its data where they are too heavy for the page.
 
     The script is to be put at `address`, seen from the page.
     """
-    told = of(figure.output)
+    told = carried_by(figure.output)
     heavy = len(to_json(told["state"])) > LIMIT
     figure.output.data["text/html"] = on_the_site(told, figure.png, address if heavy else "")
     return state_script(told) if heavy else None

@@ -259,7 +259,10 @@ def any_run(found: Iterable[Finding]) -> bool:
 
 def scales_run(chapters: Sequence[Mapping[str, list[Finding]]]) -> list[str]:
     """The scales at which some claim was tested: a column for each; of the others one sentence is said."""
-    return [scale for scale in SHOWN if any(any_run(found[scale]) for found in chapters)]
+    run: set[str] = set()
+    for found in chapters:
+        run |= {scale for scale in SHOWN if any_run(found[scale])}
+    return [scale for scale in SHOWN if scale in run]
 
 
 def _nothing_run(scales: Sequence[str]) -> list[str]:

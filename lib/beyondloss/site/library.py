@@ -22,7 +22,10 @@ PACKAGES = {
     "experiment": "Experiments and claims",
     "page": "Explorers, cards and figures",
 }
+# modules that no reader calls
 HIDDEN = {"page": ("artists", "png")}
+# "lr: step size", "`a`, b: both", "- a point"
+POINT = re.compile(r"\s*(`?[a-z_][\w.]*`?(?:, `?[a-z_][\w.]*`?)*): \S|\s*- ")
 LABEL = re.compile(
     r"\b(eqs?\.|theorem|lemma|proposition|corollary|definition|section) ([a-z]+-[a-z0-9-]+)\b", re.IGNORECASE
 )
@@ -48,10 +51,11 @@ def pages() -> dict[str, str]:
 
 def address(module: str, name: str) -> str:
     """Where a public object stands in the reference, from a chapter; private ones stand in the source alone."""
-    page = module.split(".")[2 if module.startswith("beyondloss.methods.") else 1]
-    hidden = module.split(".")[2:3] and module.split(".")[2] in HIDDEN.get(page, ())
-    public = not any(part.startswith("_") for part in name.split("."))
-    return f"../book/api/{page}.html#{module}.{name}" if public and not hidden else ""
+    parts = module.split(".")
+    page = parts[2] if module.startswith("beyondloss.methods.") else parts[1]
+    hidden = len(parts) > 2 and parts[2] in HIDDEN.get(page, ())
+    private = any(part.startswith("_") for part in name.split("."))
+    return "" if hidden or private else f"../book/api/{page}.html#{module}.{name}"
 
 
 def _modules(package: Path) -> list[str]:
@@ -104,17 +108,21 @@ def _items(lines: list[str]) -> list[str]:
     """A block as one paragraph, or as the points of a list where its lines explain names (`lr: step size`)."""
     points: list[str] = []
     for line in lines:
-        starts = re.match(r"\s*(`?[a-z_][\w.]*`?(?:, `?[a-z_][\w.]*`?)*): \S|\s*- ", line)
-        deeper = line.startswith(" ") and points and points[-1].startswith("- ")
-        if starts and not deeper and not (points and not points[-1].startswith("- ")):
-            name = starts[1]
-            text = line.strip().removeprefix("- ")
-            points.append(f"- `{name.strip('`')}`: {text.partition(': ')[2]}" if name else f"- {text}")
+        starts = POINT.match(line)
+        in_list = bool(points) and points[-1].startswith("- ")
+        continues = bool(points) and (line.startswith(" ") or not in_list)  # of a point, or of a paragraph
+        if starts and not continues:
+            points.append(_point(line.strip().removeprefix("- "), names=starts[1]))
         elif points:
             points[-1] += " " + line.strip()
         else:
             points.append(line.strip())
     return points
+
+
+def _point(text: str, names: str | None) -> str:
+    """A point of a list; the names that it explains, if any, as code."""
+    return f"- `{names.strip('`')}`: {text.partition(': ')[2]}" if names else f"- {text}"
 
 
 def _text(text: str, labels: dict[str, str]) -> str:
@@ -129,11 +137,12 @@ def _text(text: str, labels: dict[str, str]) -> str:
         else:
             marked.append(_linked(piece, labels))
     # a mark must not touch a word: an escaped space keeps them apart and shows nothing
-    joined = "".join(f"\\ {piece}\\ " if piece.startswith(("``", ":math:")) else piece for piece in marked)
-    return joined.removeprefix("\\ ") if not joined.startswith("- ") else joined
+    apart = [f"\\ {piece}\\ " if piece.startswith(("``", ":math:")) else piece for piece in marked]
+    return "".join(apart).removeprefix("\\ ")
 
 
 def _linked(text: str, labels: dict[str, str]) -> str:
+    """Escaped text with known labels as links."""
     out, last = "", 0
     for found in LABEL.finditer(text):
         if found[2] in labels:
@@ -143,5 +152,6 @@ def _linked(text: str, labels: dict[str, str]) -> str:
 
 
 def _escape(text: str) -> str:
+    """Text in which no character marks anything up, but for the dash of a point."""
     head, text = (text[:2], text[2:]) if text.startswith("- ") else ("", text)
     return head + re.sub(r"([\\*_|<>`\[\]])", r"\\\1", text)

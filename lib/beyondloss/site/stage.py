@@ -6,6 +6,7 @@ import base64
 import io
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -15,9 +16,9 @@ from nbformat import NotebookNode
 from beyondloss import catalogue
 from beyondloss.experiment import Chapter
 from beyondloss.page.explorer import skeleton
-from beyondloss.site import chapters, finish, fonts, library, notebook
+from beyondloss.site import chapters, extras, fonts, library, notebook
 from beyondloss.site.chapters import Place
-from beyondloss.site.figures import Figure, caption, figures, of, stand
+from beyondloss.site.figures import Figure, caption, carried_by, figures, put_explorer
 
 EXTRA = "extra"  # copied to the root of the site as it is
 
@@ -32,13 +33,15 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
     fonts.write(static / "fonts", here / "_build" / "fonts")
     (static / "explorer.js").write_text(skeleton.SCRIPT, encoding="utf-8")
     (static / "explorer.css").write_text(skeleton.STYLE, encoding="utf-8")
-    (extra / "404.html").write_text(finish.not_found(place.url), encoding="utf-8")
+    (extra / "404.html").write_text(extras.not_found(place.url), encoding="utf-8")
     written = {chapter.name: chapter for chapter in catalogue.chapters()}
     for path in sorted((stage / "notebooks").glob("*.ipynb")):
-        if chapter := written.get(path.stem):
+        if chapter := written.get(path.stem):  # a notebook of the reader's own stays as it is
             nb = notebook.read(path)
             _dress_chapter(chapter, nb, here, extra / "data" / chapter.slug, scale, place)
-            finish.card(extra / "cards" / f"{chapter.name}.png", chapter.title, f"Chapter {chapter.number}")
+            extras.link_card(
+                extra / "cards" / f"{chapter.name}.png", chapter.title, f"Chapter {chapter.number}"
+            )
             notebook.write(nb, path)
     if (here / "CHANGELOG.md").is_file():
         shutil.copy2(here / "CHANGELOG.md", stage)  # a page includes it
@@ -46,7 +49,7 @@ def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
         (stage / "book" / "api").mkdir()
         for name, text in library.pages().items():
             (stage / "book" / "api" / name).write_text(text, encoding="utf-8")
-        finish.card(extra / "cards" / "book.png", "Beyond the Loss", "An executable research book")
+        extras.link_card(extra / "cards" / "book.png", "Beyond the Loss", "An executable research book")
 
 
 def launch(here: Path, target: Path, place: Place) -> None:
@@ -83,21 +86,30 @@ def _dress_chapter(
     results = here / "data" / "results" / chapter.slug / f"{scale}.json"
     if results.is_file():
         shutil.copy2(results, data / results.name)
-    for figure in filter(lambda figure: figure.explorer, drawn):
-        if heavy := stand(figure, f"{files}{figure.name}.js"):
-            (data / f"{figure.name}.js").write_text(heavy, encoding="utf-8")
+    for figure in drawn:
+        script = put_explorer(figure, f"{files}{figure.name}.js") if figure.explorer else None
+        if script:
+            (data / f"{figure.name}.js").write_text(script, encoding="utf-8")
+    # outputs are dicts, which cannot be keys: a figure's own output is told by its identity
     captions = {id(figure.output): caption(figure, files) for figure in drawn}
     for cell in nb.cells:
         if "outputs" in cell:
-            pairs = [(output, captions.get(id(output))) for output in cell.outputs]
-            cell.outputs = [part for pair in pairs for part in pair if part]
-            for output in cell.outputs:
-                _link_sources(output)
-                _name_headings(output.get("data", {}))
-    nb.cells[0].source = chapters.insert(
-        notebook.without_numbering(nb.cells[0].source), chapters.opening(chapter, drawn, scale, place, here)
-    )
+            cell.outputs = _dress_outputs(cell.outputs, captions)
+    opening = chapters.opening(chapter, drawn, scale, place, here)
+    nb.cells[0].source = chapters.insert(notebook.without_numbering(nb.cells[0].source), opening)
     notebook.without_data(nb)
+
+
+def _dress_outputs(outputs: list[NotebookNode], captions: Mapping[int, NotebookNode]) -> list[NotebookNode]:
+    """The outputs of a cell, links and headings mended, each figure's caption after it."""
+    dressed = []
+    for output in outputs:
+        _link_sources(output)
+        _name_headings(output.get("data", {}))
+        dressed.append(output)
+        if id(output) in captions:
+            dressed.append(captions[id(output)])
+    return dressed
 
 
 def _write_data(drawn: list[Figure], data: Path) -> None:
@@ -116,7 +128,7 @@ def _write_data(drawn: list[Figure], data: Path) -> None:
 
 def _link_sources(output: NotebookNode) -> None:
     """Make "Defined in" of a shown source lead to the reference and to the whole file; give the source an anchor."""
-    shown = of(output).get("shown", [])
+    shown = carried_by(output).get("shown", [])
     if not shown:
         return
     page = BeautifulSoup(output.data["text/html"], "html.parser")

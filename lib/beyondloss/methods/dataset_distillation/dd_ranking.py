@@ -16,6 +16,7 @@ from torch import Tensor
 
 from beyondloss.data.images import ImageSet, load_images
 from beyondloss.experiment import Effect, NotEnough, choose, paired_interval
+from beyondloss.experiment.tables import aligned
 from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.distillation import picked
 from beyondloss.methods.dataset_distillation.evaluation import Bench, Protocol, corners
@@ -68,9 +69,7 @@ class Report:
 
     def __repr__(self) -> str:
         rows = [("", "this set", "to compare"), *self.table()]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-        return "\n".join([self.judged, *lines])
+        return "\n".join([self.judged, *aligned(rows)])
 
     def _repr_html_(self) -> str:
         cells = "<tr><td>{}</td><td style='white-space: nowrap'>{}</td><td>{}</td></tr>"

@@ -157,10 +157,13 @@ def share_of_images(values: np.ndarray) -> float:
 
 def image_shares(rows: pd.DataFrame, measure, over: tuple[str, ...]) -> pd.Series:
     """`share_of_images` of a measure (rows, method, recipe) -> one value a seed."""
-    methods = present(by_method(rows, BARE), COMPARED)
-    cells = np.array([[measure(rows, method, recipe).to_numpy() for recipe in over] for method in methods])
-    seeds = by_method(rows, BARE).index
-    return pd.Series([share_of_images(cells[..., i]) for i in range(len(seeds))], index=seeds)
+    hard = by_method(rows, BARE)
+    sets = []
+    for method in present(hard, COMPARED):
+        recipes = [measure(rows, method, recipe) for recipe in over]
+        sets.append(np.stack(recipes))
+    of_seeds = np.moveaxis(np.stack(sets), -1, 0)  # [seed, set, recipe]
+    return pd.Series([share_of_images(values) for values in of_seeds], index=hard.index)
 
 
 def accuracy_of(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
@@ -222,8 +225,8 @@ def lrs_predicts_better_than(other):
 def ars_tells_images_beyond_averaging(table: pd.DataFrame) -> Effect:
     """ARS against the accuracies that it contains, averaged over augmentation."""
     rows = at_size(table)
-    ars, plain = (image_shares(rows, m, ("hard", "soft")) for m in (augmentation_robust, averaged))
-    return paired_interval(ars - plain, unit="share of variance")
+    ars = image_shares(rows, augmentation_robust, ("hard", "soft"))
+    return paired_interval(ars - image_shares(rows, averaged, ("hard", "soft")), unit="share of variance")
 
 
 def random_is_neutral(table: pd.DataFrame) -> Effect:

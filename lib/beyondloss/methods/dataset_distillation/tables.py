@@ -67,15 +67,11 @@ def leaderboard(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def as_text(board: pd.DataFrame) -> pd.DataFrame:
-    names = ("accuracy", "HLR", "IOR", "LRS", "ARS")
-    texts = {
-        n: [
-            f"{Effect(*v):.3f}"
-            for v in board[[n, f"{n}, low", f"{n}, high", "seeds"]].itertuples(index=False)
-        ]
-        for n in names
-    }
-    return pd.DataFrame({"set": board["set"], "recipe": board["recipe"], **texts})
+    text = board[["set", "recipe"]].copy()
+    for name in ("accuracy", "HLR", "IOR", "LRS", "ARS"):
+        effects = board[[name, f"{name}, low", f"{name}, high", "seeds"]].itertuples(index=False)
+        text[name] = [f"{Effect(*effect):.3f}" for effect in effects]
+    return text
 
 
 def corners_long(table: pd.DataFrame) -> pd.DataFrame:
@@ -170,10 +166,10 @@ def by_rate(table: pd.DataFrame) -> pd.DataFrame:
 def references(table: pd.DataFrame) -> pd.DataFrame:
     """What sets are compared with, by its steps: the whole training part, and the teacher, with intervals."""
     need(table)
-    lines = [
-        {"steps": steps} | {name: f"{paired_interval(rows[name]):.3f}" for name in ("whole", "teacher")}
-        for steps, rows in table.groupby("steps")
-    ]
+    lines = []
+    for steps, rows in table.groupby("steps"):
+        whole, teacher = (f"{paired_interval(rows[name]):.3f}" for name in ("whole", "teacher"))
+        lines.append({"steps": steps, "whole": whole, "teacher": teacher})
     return pd.DataFrame(lines)
 
 
@@ -344,9 +340,13 @@ def stages(table: pd.DataFrame, methods: tuple[str, ...] = OPTIMISED) -> tuple[l
     kept = {row["method"]: row["pictures"] for _, row in rows.iterrows() if row["pictures"]}
     chosen = [method for method in methods if method in kept]
     count = min((len(kept[method]) for method in chosen), default=0)
-    return chosen, [
-        [kept[m][round(i * (len(kept[m]) - 1) / max(1, count - 1))] for i in range(count)] for m in chosen
-    ]
+    return chosen, [evenly(kept[method], count) for method in chosen]
+
+
+def evenly(pictures: list[str], count: int) -> list[str]:
+    """So many of the pictures, from the first to the last: methods kept different numbers, a slider has one."""
+    last = len(pictures) - 1
+    return [pictures[round(i * last / max(1, count - 1))] for i in range(count)]
 
 
 def tuned(table: pd.DataFrame) -> pd.DataFrame:

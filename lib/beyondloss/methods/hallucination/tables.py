@@ -80,7 +80,7 @@ def worth(confident: float, slope: float = 1.0) -> pd.DataFrame:
     _, first = np.unique(exact.partition, return_index=True)
     return pd.DataFrame(
         {
-            "distance": exact.self_distance[first][order],
+            "distance": distances(exact, order),
             "wrong": exact.self_oracle[first][order],
             "value": book.value[0][order],
             "mass": book.mass[order],
@@ -90,7 +90,17 @@ def worth(confident: float, slope: float = 1.0) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Intervals:
-    """What the explorer shows, over (share of confident errors, budget, start of the interval)."""
+    """What the explorer of the interval rule shows, over its sliders.
+
+    distance: self-consistency scores that a question can have.
+    right, wrong [share, distance]: how the right and the wrong answers spread over them.
+    low, high [share, budget, start]: between which scores questions are sent on.
+    false: rates of false alarms, at which the rates of true ones are given: with the interval there
+    (`paper`, [share, budget, start, false]), with the best policy of the budget (`best`, [share, budget, false]), and
+    with no question sent on (`alone`, [share, false]).
+    asked [share, budget]: the share of questions that is sent on.
+    paper_auroc [share, budget, start], best_auroc [share, budget]: areas under two of the curves.
+    """
 
     distance: np.ndarray
     right: np.ndarray
@@ -109,52 +119,86 @@ class Intervals:
 def intervals(confident: Sequence[float], budgets: Sequence[float], starts: int, m: int = 6) -> Intervals:
     """ROC of the interval rule at every place of the interval, beside the best that the budget allows."""
     false = np.linspace(0, 1, 21)
-    rows = [[] for _ in range(11)]
-    for share in confident:
+    budget_grid = (len(confident), len(budgets))
+    asked, best_auroc = np.empty((2, *budget_grid))
+    low, high, paper_auroc = np.empty((3, *budget_grid, starts))
+    best = np.empty((*budget_grid, len(false)))
+    paper = np.empty((*budget_grid, starts, len(false)))
+    spreads, alone = [], []
+    for i, share in enumerate(confident):
         exact = world_of(share, m, classes=4)
         book, order = theory.ledger(exact), theory.by_distance(exact)
-        _, first = np.unique(exact.partition, return_index=True)
-        distance = exact.self_distance[first][order]
-        sides = [np.bincount(exact.partition, mass)[order] for mass in (exact.right, exact.wrong)]
-        alone = theory.best_roc(exact, 0.0, book)
-        for budget in budgets:
+        distance = distances(exact, order)
+        spreads.append(spread_over_levels(exact, order, distance))
+        alone.append(np.interp(false, *theory.best_roc(exact, 0.0, book)))
+        for j, budget in enumerate(budgets):
+            best_curve = theory.best_roc(exact, budget, book)
+            best[i, j], best_auroc[i, j] = np.interp(false, *best_curve), area(best_curve)
+            # what each interval sends on; the larger the budget, the fewer places there are to start
             sents = theory.interval_starts(exact, book, budget)
-            best = theory.best_roc(exact, budget, book)
-            for start in range(starts):
-                begin = min(start, len(sents) - 1)
+            asked[i, j] = sents[0] @ book.mass
+            for k in range(starts):
+                begin = min(k, len(sents) - 1)
                 sent = sents[begin]
-                paper = rates_of_interval(exact, sent, order, begin)
-                inside = np.flatnonzero(sent[order] > 0)
-                ends = distance[[inside[0], inside[-1]]] if len(inside) else distance[[begin, begin]]
-                found = (
-                    sides[0] / sides[0].sum(), sides[1] / sides[1].sum(), ends[0] - 0.02, ends[1] + 0.02,
-                    np.interp(false, *paper), np.interp(false, *best), np.interp(false, *alone), sent @ book.mass,
-                    np.trapezoid(paper[1], paper[0]), np.trapezoid(best[1], best[0]),
-                )  # fmt: skip
-                for row, value in zip(rows, found, strict=False):
-                    row.append(value)
-    shape = (len(confident), len(budgets), starts)
-    shaped = [np.array(row).reshape(*shape, *np.shape(row[0])) for row in rows[:10]]
-    right, wrong, low, high, paper, best, alone, asked, paper_auroc, best_auroc = shaped
-    distance, level = np.unique(np.round(distance, 9), return_inverse=True)
-    merged = [np.stack([np.bincount(level, row) for row in side[:, 0, 0]]) for side in (right, wrong)]
+                curve = rates_of_interval(exact, sent, order, begin)
+                paper[i, j, k], paper_auroc[i, j, k] = np.interp(false, *curve), area(curve)
+                low[i, j, k], high[i, j, k] = shaded(distance, sent[order], begin)
+    levels = np.unique(np.round(distance, 9))  # the same for every share of confident errors
+    right, wrong = np.stack(spreads, axis=1)
     return Intervals(
-        distance, *merged, low, high, false,
-        paper, best[:, :, 0], alone[:, 0, 0], asked[:, :, 0], paper_auroc, best_auroc[:, :, 0],
-    )  # fmt: skip
+        levels, right, wrong, low, high, false, paper, best, np.stack(alone), asked, paper_auroc, best_auroc
+    )
+
+
+def distances(exact: theory.Exact, order: np.ndarray) -> np.ndarray:
+    """Self-consistency score of every partition, in an order of the partitions."""
+    _, first = np.unique(exact.partition, return_index=True)
+    return exact.self_distance[first][order]
+
+
+def spread_over_levels(exact: theory.Exact, order: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Shares of the right and of the wrong answers at each distinct distance, [2, level]."""
+    _, level = np.unique(np.round(distance, 9), return_inverse=True)
+    spread = []
+    for mass in (exact.right, exact.wrong):
+        of_partition = np.bincount(exact.partition, mass)[order]
+        spread.append(np.bincount(level, of_partition / of_partition.sum()))
+    return np.stack(spread)
+
+
+def shaded(distance: np.ndarray, sent: np.ndarray, begin: int) -> tuple[float, float]:
+    """Ends of the shade over the partitions that are sent on, both in the order of `distance`.
+
+    A little wider than they are, so that an interval of one partition can be seen; at `begin` where none is sent on.
+    """
+    inside = np.flatnonzero(sent > 0)
+    first, last = (inside[0], inside[-1]) if len(inside) else (begin, begin)
+    return distance[first] - 0.02, distance[last] + 0.02
+
+
+def area(roc: tuple[np.ndarray, np.ndarray]) -> float:
+    """AUROC of a curve, given as rates of false and of true alarms."""
+    false, true = roc
+    return float(np.trapezoid(true, false))
 
 
 def rates_of_interval(
     exact: theory.Exact, sent: np.ndarray, order: np.ndarray, begin: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """ROC of one interval over the threshold of the cross distance inside it (chapter 10, eq. ha-interval)."""
+    """ROC of one interval over the threshold of the cross distance inside it (chapter 10, eq. ha-interval).
+
+    sent: share of each partition that is sent on. A question that is not raises an alarm where its partition lies at
+    the end of the interval or above.
+    """
     share = sent[exact.partition]
     last = np.flatnonzero(sent[order] > 0)[-1] if sent.any() else begin
     rank = np.empty(len(order), dtype=int)
     rank[order] = np.arange(len(order))
     above = rank[exact.partition] >= last
-    levels = np.append(np.unique(np.round(exact.cross_distance, 9))[::-1], np.inf)[:, None]
-    alarm = share * (exact.cross_distance >= levels - 1e-9) + (1 - share) * above
+    levels = np.unique(np.round(exact.cross_distance, 9))
+    thresholds = np.append(levels[::-1], np.inf)[:, None]  # the last: no alarm inside the interval
+    alarm = share * (exact.cross_distance >= thresholds - 1e-9) + (1 - share) * above
+    # from no alarm at all, by way of none inside, to all
     alarm = np.vstack([np.zeros_like(share), alarm[-1], alarm[:-1], np.ones_like(share)])
     return tuple(np.sort(alarm @ mass / mass.sum()) for mass in (exact.right, exact.wrong))
 

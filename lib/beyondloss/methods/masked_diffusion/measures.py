@@ -1,5 +1,7 @@
 """What the claims of chapter 3 measure: from tables of points to effects, and what figures share with them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -96,16 +98,14 @@ def label_groks(table: pd.DataFrame) -> Effect:
     rows = rows[rows["samples"].isin(solved(table, "label"))]
     if rows.empty:
         return Effect(0.0, 0.0, 0.0, table["seed"].nunique(), "doublings")
-    left = [
-        next(
-            step
-            for step, accuracy in zip(row["step"], row["held_out_accuracy"], strict=True)
-            if accuracy >= 0.6
-        )
-        for row in rows.to_dict("records")
-    ]
+    left = list(map(leaves_chance, rows["step"], rows["held_out_accuracy"]))
     doublings = np.log2(left / pd.to_numeric(rows["memorised_at"]))
     return paired_interval(doublings.groupby(rows["seed"]).mean(), unit="doublings")
+
+
+def leaves_chance(steps: Sequence[float], accuracies: Sequence[float]) -> float:
+    """The first step at which a run's held-out accuracy is 0.6 or more; every run that generalised has one."""
+    return next(step for step, accuracy in zip(steps, accuracies, strict=True) if accuracy >= 0.6)
 
 
 def diffusion_generalises_sooner(table: pd.DataFrame) -> Effect:

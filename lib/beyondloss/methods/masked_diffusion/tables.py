@@ -161,7 +161,7 @@ def nearest_windows(table: pd.DataFrame, edges: np.ndarray) -> NearestWindows:
     names = [arm for arm in MEASURED_WINDOWS if arm in set(table["arm"])]
     k, step = int(table["k"].iloc[0]), np.linspace(0, table["steps"].max(), 41)
     chosen = [window.laws(k)[name][0] for name in names]
-    ends = np.array([[law.quantile(np.array(u)) for u in (0.0, 1.0)] for law in chosen])
+    ends = np.array([law.quantile(np.array([0.0, 1.0])) for law in chosen])
     bands = np.stack([accuracy_band(at_best_lr(table, name), step) for name in names])
     low, high = np.meshgrid(edges[:-1], edges[1:], indexing="ij")
     wanted = np.stack([np.minimum(low, high), np.maximum(low, high)], axis=-1)
@@ -224,7 +224,7 @@ def samples(table: pd.DataFrame) -> tuple[list[str], list[int], list[int], np.nd
     need(table)
     rows = table[table["lr"] == table["lr"].min()].set_index(["arm", "seed"]).sort_index()
     arms, seeds = list(table["arm"].unique()), sorted(table["seed"].unique().tolist())
-    texts = np.array([[rows.loc[(arm, seed), "sample"] for seed in seeds] for arm in arms])
+    texts = np.array([rows.loc[arm].loc[seeds, "sample"].tolist() for arm in arms])
     return arms, seeds, list(range(texts.shape[2])), texts
 
 

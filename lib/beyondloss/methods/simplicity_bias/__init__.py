@@ -8,7 +8,7 @@ from beyondloss.methods.simplicity_bias import (
     experiments,
     incontext,
     language_model,
-    late,
+    late_examples,
     theory,
 )
 from beyondloss.methods.simplicity_bias.claims import CLAIMS
@@ -43,6 +43,6 @@ __all__ = [
     "experiments",
     "incontext",
     "language_model",
-    "late",
+    "late_examples",
     "theory",
 ]

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from beyondloss.methods.simplicity_bias.late import early_set, late_set, upsampled
+from beyondloss.methods.simplicity_bias.late_examples import early_set, late_set, upsampled
 from beyondloss.models import Ensemble, Transformer, TransformerConfig
 from beyondloss.trainers import History, Streams, TrainConfig, seeded_networks, train
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from beyondloss.methods.exercises import Case, check, number
-from beyondloss.methods.simplicity_bias import late, theory
+from beyondloss.methods.simplicity_bias import late_examples, theory
 
 
 def check_speed(answer: Callable[[float, float, float, float], float], trials: int = 50) -> None:
@@ -27,7 +27,7 @@ def check_late_set(answer: Callable[[np.ndarray, float], np.ndarray], trials: in
     def draw(generator: np.random.Generator) -> Case:
         losses = generator.exponential(size=(int(generator.integers(1, 5)), int(generator.integers(4, 60))))
         share = float(generator.uniform(0.1, 0.9))
-        expected = late.late_set(losses, share).tolist()
+        expected = late_examples.late_set(losses, share).tolist()
 
         def fault(got: np.ndarray) -> str | None:
             if sorted(np.asarray(got).tolist()) == expected:

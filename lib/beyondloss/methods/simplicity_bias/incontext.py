@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from beyondloss.methods.simplicity_bias.attention import Heads, Prompts, draw_prompts, small_heads
-from beyondloss.methods.simplicity_bias.late import late_set
+from beyondloss.methods.simplicity_bias.late_examples import late_set
 from beyondloss.methods.simplicity_bias.theory import InContext, population_gradient, population_loss
 
 Gradient = Callable[[Float[np.ndarray, "seed row column"], int], Float[np.ndarray, "seed row column"]]

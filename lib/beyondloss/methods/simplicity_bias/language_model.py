@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from beyondloss.data import Answered, completions, problems
 from beyondloss.data.hub import spec_of
 from beyondloss.data.problems import Problem, ProblemSet, final_answer
-from beyondloss.methods.simplicity_bias.late import early_set, late_set, upsampled
+from beyondloss.methods.simplicity_bias.late_examples import early_set, late_set, upsampled
 from beyondloss.models import Ensemble
 from beyondloss.models.generation import Sampling, generate
 from beyondloss.models.language import load

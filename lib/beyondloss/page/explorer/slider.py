@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def plain(value: Any) -> Any:
+def without_dust(value: Any) -> Any:
     """A number as Python's own, without the dust of binary fractions (0.30000000000000004)."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -32,18 +32,22 @@ class Slider:
     format: str = "g"
 
     def __post_init__(self):
-        values = tuple(plain(value) for value in self.values)
+        values = tuple(without_dust(value) for value in self.values)
         object.__setattr__(self, "values", values)
         if not values:
             raise ValueError(f"slider {self.name!r} has no values")
         if self.step is not None and not all(isinstance(value, int | float) for value in values):
             raise ValueError(f"slider {self.name!r} has a step but its values are not numbers")
-        start = values[len(values) // 2] if self.start is None else plain(self.start)
+        start = values[len(values) // 2] if self.start is None else without_dust(self.start)
         if start not in values:
             raise ValueError(
                 f"slider {self.name!r} starts at {start!r}, which is none of its values {values}"
             )
         object.__setattr__(self, "start", start)
+
+    def state(self) -> dict[str, Any]:
+        """What the page's script knows of the slider: its values, and how each is written."""
+        return {"name": self.name, "values": self.values, "texts": list(map(self.text, self.values))}
 
     def text(self, value: Any) -> str:
         return value if isinstance(value, str) else format(value, self.format)
@@ -54,7 +58,7 @@ class Slider:
             return self.values[self.nearest(value)]
         inside = min(max(value, min(self.values)), max(self.values))
         whole = all(isinstance(number, int) for number in (*self.values, self.step))
-        return round(inside) if whole else plain(float(inside))
+        return round(inside) if whole else without_dust(float(inside))
 
     def nearest(self, value: Any) -> int:
         """The index of the grid's value nearest to `value`."""

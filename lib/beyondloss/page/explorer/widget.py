@@ -65,9 +65,7 @@ class Explorer(anywidget.AnyWidget):
         self._grid = Grid(sliders)
         drawn = [panel.complete_state(self._grid) for panel in panels]
         state = {
-            "sliders": [
-                {"name": s.name, "values": s.values, "texts": [s.text(v) for v in s.values]} for s in sliders
-            ],
+            "sliders": [slider.state() for slider in sliders],
             "panels": drawn,
             "data": [datum.state() for datum in self._grid.data],
         }

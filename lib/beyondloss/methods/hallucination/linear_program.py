@@ -1,4 +1,4 @@
-"""The best policy for a budget as a linear programme, which knows nothing of the theorem that it checks."""
+"""The best policy for a budget as a linear program, which knows nothing of the theorem that it checks."""
 
 import numpy as np
 from scipy.optimize import linprog
@@ -6,7 +6,7 @@ from scipy.optimize import linprog
 from beyondloss.methods.hallucination.theory import Exact
 
 
-def best_by_programme(exact: Exact, budget: float, slope: float) -> float:
+def largest_gain(exact: Exact, budget: float, slope: float) -> float:
     """Largest mass of true alarms minus `slope` times that of false ones (chapter 10, theorem ha-budget).
 
     Variables: how often an outcome leads to an alarm after asking, how often a partition does without asking, and how

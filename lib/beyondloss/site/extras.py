@@ -1,12 +1,10 @@
-"""What stands around the pages of the site: site map, the page for a wrong address, the card of a link."""
+"""What the site has besides its pages: the site map, the page for a wrong address, pictures for links to a page."""
 
 from __future__ import annotations
 
 import html
 from pathlib import Path
 from urllib.parse import urlsplit
-
-from bs4 import BeautifulSoup
 
 CARD = (1200, 630)  # pixels, as those who show links ask for
 
@@ -40,7 +38,7 @@ def site_map(pages: list[str], url: str) -> str:
     return f"{head}{entries}</urlset>\n"
 
 
-def card(target: Path, title: str, over: str) -> None:
+def link_card(target: Path, title: str, over: str) -> None:
     """The picture that is shown where a page is linked: its title, on the book's ground."""
     import textwrap
 
@@ -59,30 +57,3 @@ def card(target: Path, title: str, over: str) -> None:
         figure.text(0.08, 0.72, lines, fontsize=44, color="#e6ebf0", va="top", linespacing=1.25)
         figure.text(0.08, 0.1, "Beyond the Loss", fontsize=24, color="#a3adb9")
         figure.savefig(target, metadata={"Software": None})
-
-
-def patch_theme_html(page: str) -> str:
-    """A page as Sphinx makes it, without what the theme and the bibliography get wrong.
-
-    Each line can go when a newer version than the named one makes the page right by itself:
-
-    - pydata-sphinx-theme 0.15.4 loads its icons a second time, as scripts of 1.5 MB before anything is shown, and
-      preloads two fonts of them that no page of the book uses;
-    - sphinx-book-theme 1.1.4: the sidebar is no landmark;
-    - pydata-sphinx-theme 0.15.4: what unfolds a part of the contents has no name;
-    - sphinxcontrib-bibtex 2.7.0 on docutils 0.21: `doc-biblioentry` is deprecated, and a list's children are no items.
-    """
-    soup = BeautifulSoup(page, "html.parser")
-    for script in soup.select('script[src*="fontawesome"]'):
-        script.decompose()
-    for font in soup.select(
-        'link[rel="preload"][href*="fa-brands"], link[rel="preload"][href*="fa-regular"]'
-    ):
-        font.decompose()
-    for sidebar in soup.select("div.bd-sidebar-primary"):
-        sidebar.attrs |= {"role": "complementary", "aria-label": "Book"}
-    for toggle in soup.select("summary:has(> span.toctree-toggle)"):
-        toggle["aria-label"] = "Unfold"
-    for listed in soup.select('[role="doc-biblioentry"], div.citation-list[role="list"]'):
-        del listed["role"]
-    return str(soup)
