@@ -1,6 +1,6 @@
 """Break the library in one line, many times, and see whether the tests notice. `make mutants` calls it.
 
-python tests/mutants/run.py [--only TEXT] [--workers N]
+python tests/mutants/run.py [--only TEXT] [--again] [--workers N]
 
 Each mutant of `mutants.toml` replaces one piece of text in one file of a copy of the library, and the tests that it
 names run against that copy, until the first that fails. A mutant that no test notices survived: a test is missing, or
@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -27,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path("lib/beyondloss")
 PUBLISHED = ROOT / "data" / "results" / "mutants.json"
 COPIED = ("lib", "tests")  # what a mutant may change, and what runs it; all else is linked
-LIMIT = (
-    300  # seconds of processor that the tests of one mutant may take: more is an endless loop, and noticed
-)
+# seconds of processor that the tests of one mutant may take: more is an endless loop, and noticed
+LIMIT = 300
+PATIENCE = 1800  # seconds that they may take at all
 KILLED, SURVIVED, BROKEN = "killed", "survived", "error"
 
 
@@ -115,6 +116,7 @@ def test_status(checkout: Path, tests: tuple[str, ...], log: Path) -> int:
     status = 70
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
+        signal.alarm(PATIENCE)
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
@@ -156,6 +158,8 @@ def outcome(mutant: Mutant, checkout: Path, log: Path) -> tuple[str, str]:
         return SURVIVED, ""
     if status in (1, 2):
         return KILLED, noticed_by(text)
+    if status == -signal.SIGALRM:
+        return BROKEN, "its tests took half an hour: they wait for something, or the machine is busy"
     if status < 0:
         return KILLED, "the time limit"
     return (
@@ -208,8 +212,7 @@ def side_by_side(found: list[Mutant], workers: int, folder: Path) -> list[tuple[
 
 def published(found: list[Mutant], outcomes: list[tuple[str, str]], every: list[Mutant]) -> dict:
     """What the book shows: every mutant of the list that was tried now or before, in the order of the list."""
-    before = json.loads(PUBLISHED.read_text(encoding="utf-8"))["mutants"] if PUBLISHED.exists() else []
-    rows = {(row["file"], row["old"], row["new"]): row for row in before}
+    rows = known()
     for mutant, (verdict, by) in zip(found, outcomes, strict=True):
         rows[key(mutant)] = {
             "room": mutant.room,
@@ -222,6 +225,12 @@ def published(found: list[Mutant], outcomes: list[tuple[str, str]], every: list[
     return {"mutants": [rows[key(mutant)] for mutant in every if key(mutant) in rows]}
 
 
+def known() -> dict[tuple[str, str, str], dict]:
+    """The outcomes that are published, by the mutant's file and texts."""
+    rows = json.loads(PUBLISHED.read_text(encoding="utf-8"))["mutants"] if PUBLISHED.exists() else []
+    return {(row["file"], row["old"], row["new"]): row for row in rows}
+
+
 def key(mutant: Mutant) -> tuple[str, str, str]:
     return mutant.file, one_line(mutant.old), one_line(mutant.new)
 
@@ -230,22 +239,27 @@ def main() -> int:
     """Try all mutants, or those that are asked for; 1 where fewer than nine in ten are killed, 2 for a wrong list."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="mutants with this text in file, old or new text")
+    parser.add_argument(
+        "--again", action="store_true", help="mutants that survived last time, or were not tried"
+    )
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     every = mutants()
-    found = [m for m in every if given.only in m.name]
+    done = {name for name, row in known().items() if row["outcome"] == KILLED} if given.again else set()
+    found = [m for m in every if given.only in m.name and key(m) not in done]
     if wrong := mistakes(every):
         print("The list does not fit the library any more:", *wrong, sep="\n  ", file=sys.stderr)
         return 2
     preload()
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
+        whole = folder / "as-it-is"
+        whole.mkdir()
+        copied(whole)
         outcomes = side_by_side(found, given.workers, folder)
         # what noticed a mutant must have nothing to say of the library as it is
         noticed = tuple(dict.fromkeys(by for _, by in outcomes if "::" in by))
-        whole = folder / "as-it-is"
-        whole.mkdir()
-        if noticed and test_status(copied(whole), noticed, folder / "log.txt"):
+        if noticed and test_status(whole, noticed, folder / "log.txt"):
             print(
                 (folder / "log.txt").read_text(), "\nthis test fails without a mutant, too", file=sys.stderr
             )

@@ -194,7 +194,9 @@ def test_a_table_has_a_row_for_every_claim_and_every_chapter():
     contents = generated.contents_table("")
     assert re.findall(r"^\| (\d+) \|", contents, re.MULTILINE) == [str(n) for n in range(1, 11)]
     assert contents.count("*planned*") == 10 - len(catalogue.chapters())
-    assert f"Their papers make {len(claims)} claims" in generated.summary("")
+    tests = sum(len(chapter.tests) for chapter in catalogue.chapters())
+    assert tests > len(claims)
+    assert f"Their papers make {len(claims)} claims, which {tests} tests examine." in generated.summary("")
 
 
 def test_the_contents_agree_with_the_chapters_that_are_written():

@@ -1,13 +1,14 @@
 """Cards: read from the store, the same each time, and no markup of their own from what they are told."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import toy
 
-from beyondloss.experiment import BadInput, DamagedFile, sweep
+from beyondloss.experiment import BadInput, DamagedFile, Effect, Verdict, sweep
 from beyondloss.page import claims_table, run_card
-from beyondloss.page.cards import Card, published_numbers, published_table
+from beyondloss.page.cards import Card, details, published_numbers, published_table
 
 
 @pytest.fixture
@@ -28,6 +29,14 @@ def test_the_card_speaks_of_the_stored_points(config):
     assert first.rows[0][2] == "6" and first.rows[0][4] != "not measured yet"
     assert "torch" in first.notes[0] and first.notes[0].startswith("Scale **smoke**. Measured 20")
     assert "`beyondloss run toy --scale smoke --fresh`" in first.notes[1]
+
+
+@pytest.mark.parametrize("adjusted, said", [(0.04, "(survives)"), (0.06, "(does not survive)")])
+def test_a_test_that_held_says_whether_it_survives_the_correction(adjusted, said):
+    held = Verdict(toy.CHAPTER.tests[0], "quick", "held", Effect(2.0, 1.5, 2.5, 6), adjusted=adjusted)
+    assert details(held)[1].endswith(f"after Holm {adjusted:.2g} {said}")
+    failed = replace(held, verdict="did not hold", effect=Effect(-1.0, -1.5, -0.5, 6))
+    assert details(failed)[1].endswith(f"after Holm {adjusted:.2g}")
 
 
 def test_stale_points_are_counted(config, monkeypatch):
