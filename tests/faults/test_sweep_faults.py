@@ -203,7 +203,7 @@ def test_a_diverged_point_is_recorded_and_the_claim_says_so():
     assert list(frame.diverged_at.dropna()) == [7, 7] and frame.score.isna().sum() == 2
     for text in stored("smoke").values():
         assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    verdict = judge(CHAPTER.claims[0], frame, "smoke")
+    verdict = judge(CHAPTER.tests[0], {"toy": frame}, "smoke")
     assert (verdict.verdict, verdict.note) == ("did not hold", "2 of 4 points diverged")
 
 

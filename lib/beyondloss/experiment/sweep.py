@@ -59,7 +59,8 @@ def sweep(
     store = store or Store.of(plan)
     work = _Sweep(plan, store, fresh)
     if plan.compute and (missing := work.missing()):
-        if compute_stored or engine == "ray" or not (plan.stored or plan.out_of_reach):
+        asked = compute_stored or (fresh and not plan.stored) or engine == "ray"
+        if asked or not (plan.stored or plan.out_of_reach):
             if engine == "local" and not force:
                 plan.cost.check(f"{plan.experiment.name} at scale {plan.scale!r}")
             with terminable(), ticking(len(missing), plan.experiment.name, progress) as tick:
