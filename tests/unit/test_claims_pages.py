@@ -1,5 +1,7 @@
 """Sentences with verdicts: what the title page counts, what a chapter opens with, what the page of claims folds."""
 
+import re
+
 import pytest
 import toy
 
@@ -80,6 +82,23 @@ def test_a_headline_is_a_sentence_with_its_verdict(invented, monkeypatch):
     assert head == "| No. | What the paper claims | Quick |", "nothing ran at full scale: no column for it"
     assert "| 3 | Claim 2.2.<br>" in first and first.endswith('bl-held-in-part">held in part</span> |')
     assert last.startswith("Nothing was run at full scale")
+
+
+def test_a_headline_has_the_verdict_of_each_scale_in_its_column(invented, monkeypatch):
+    monkeypatch.setattr(
+        generated, "planned", lambda: [{"chapter": [{"number": toy.CHAPTER.number, "headline": "3.2"}]}]
+    )
+
+    def at(chapter, scale):
+        found = findings(chapter, scale, ("quick", "full"))
+        return found if scale == "quick" else found[::-1]  # another claim's verdict stands in its place
+
+    monkeypatch.setattr(generated, "findings_at", at)
+    head, _, first, *_ = generated.headlines_table("").splitlines()
+    assert head == "| No. | What the paper claims | Quick | Full |"
+    verdicts = re.findall(r'bl-chip bl-[\w-]+">([\w ]+)<', first)
+    assert verdicts == [at(None, scale)[1].verdict for scale in ("quick", "full")]
+    assert verdicts[0] != verdicts[1]
 
 
 def test_a_scale_at_which_something_was_run_has_its_column(invented, monkeypatch):
