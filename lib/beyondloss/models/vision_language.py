@@ -2,7 +2,7 @@
 
 An image takes so many places in a row of tokens as the tower gives features, each marked by the token of images; there
 the projected features stand in place of embeddings of words. Everything here works on `transformers`' class with or
-without weights that `peft` put beside its own:
+without weights that `peft` put beside its own::
 
     loaded = load("owner/name@revision")                      # or a folder, as `stand_ins.write` fills one
     batch = loaded.processor(images=pictures, text=prompts, padding=True, return_tensors="pt")
