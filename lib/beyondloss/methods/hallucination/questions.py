@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from beyondloss.data import HubError
 from beyondloss.data.hub import load_dataset, pinned
-from beyondloss.data.questions import ASKED, Question, capitals, elements
+from beyondloss.data.questions import ASKED, Question
+from beyondloss.data.questions import capitals as capitals  # in one place with the other questions
+from beyondloss.data.questions import elements as elements
 from beyondloss.methods.hallucination.kernels import plain_words
-
-__all__ = ["Question", "answered_set", "capitals", "dialogue", "elements", "is_right", "statement"]
 
 SETS = {  # name -> (spec of the data set, its configuration); the validation split is asked
     "TriviaQA": ("mandarjoshi/trivia_qa@0f7faf33a3908546c6fd5b73a660e0f8ff173c2f", "rc.nocontext"),
