@@ -155,6 +155,10 @@
       await set(box, broken(box.bl_tex, levels));
       box.bl_broken = true;
     }
+    if (box.querySelector("mjx-merror")) { // what does not break well stays whole, and becomes smaller
+      await set(box, box.bl_tex);
+      box.bl_broken = false;
+    }
     shrink(box, SMALLEST);
   }
 
