@@ -155,10 +155,6 @@
       await set(box, broken(box.bl_tex, levels));
       box.bl_broken = true;
     }
-    if (box.querySelector("mjx-merror")) { // what does not break well stays whole, and becomes smaller
-      await set(box, box.bl_tex);
-      box.bl_broken = false;
-    }
     shrink(box, SMALLEST);
   }
 
@@ -170,8 +166,14 @@
     return !isWide(box);
   }
 
-  let fittedTo = 0;
-  async function fitFormulas() {
+  // One pass after the other: a page may be resized while MathJax is still at work, and it works on one thing at a time.
+  let fitting = Promise.resolve(), fittedTo = 0;
+  function fitFormulas() {
+    fitting = fitting.then(fitAll);
+    return fitting;
+  }
+
+  async function fitAll() {
     if (!window.MathJax?.startup?.document || fittedTo === document.documentElement.clientWidth) return;
     fittedTo = document.documentElement.clientWidth;
     for (const box of document.querySelectorAll("article div.math")) {
