@@ -22,6 +22,7 @@ from beyondloss.experiment import (
     paper_claims,
     sweep,
     verdicts,
+    weakest,
 )
 from beyondloss.experiment.claims import corrected, holm
 
@@ -295,3 +296,54 @@ def test_findings_hold_the_verdicts_of_their_tests(own_store):
     assert [finding.verdict for finding in found] == ["held", "not run at this scale", "held"]
     assert [test for finding in found for test in finding.tests] == verdicts(CHAPTER, "smoke")
     assert [finding.ran for finding in found] == [True, False, False]
+
+
+# Several effects at once -----------------------------------------------------------------------------------
+
+SMALL_LOSS = Effect(-0.001, -0.002, 0.0, 8)
+WIDE_GAIN = Effect(0.05, -0.34, 0.44, 8)
+CLOSE = Effect(0.05, 0.001, 0.099, 8)
+NARROW = Effect(0.002, 0.00015, 0.00385, 8)
+UNKNOWN = Effect(math.nan, math.nan, math.nan, 8)
+
+
+@pytest.mark.parametrize(
+    "effects, weaker",
+    [
+        ([SMALL_LOSS, WIDE_GAIN], SMALL_LOSS),  # a loss, however small, is no direction held
+        ([WIDE_GAIN, CLEAR], WIDE_GAIN),
+        ([CLEAR, CLOSE], CLOSE),
+        ([CLOSE, NARROW], CLOSE),  # whose interval ends higher, and whose p value is larger
+        ([CLEAR, UNKNOWN], UNKNOWN),
+        ([UNKNOWN, CLEAR, SMALL_LOSS], UNKNOWN),
+    ],
+)
+def test_of_several_effects_the_weakest_decides_in_any_order(effects, weaker):
+    assert weakest(effects) is weaker and weakest(effects[::-1]) is weaker
+
+
+def test_all_effects_hold_exactly_where_the_weakest_does():
+    for one in (SMALL_LOSS, WIDE_GAIN, CLEAR, CLOSE):
+        for other in (SMALL_LOSS, WIDE_GAIN, CLEAR, CLOSE):
+            word = judge(claim(weakest([one, other])), {"toy": points()}, "quick").verdict
+            alone = {judge(claim(e), {"toy": points()}, "quick").verdict for e in (one, other)}
+            assert (word == "held") == (alone == {"held"})
+            assert (word == "did not hold") == ("did not hold" in alone)
+
+
+def test_notes_name_the_points_of_the_control_too():
+    control = Precondition("there", "above 0", lambda table: CLEAR, experiment="other")
+    test = Claim("1.1a", "A statement.", "a criterion", "toy", lambda table: CLEAR, precondition=control)
+    old = points(state="stale", commit="old")
+    assert judge(test, {"toy": points(), "other": old}, "quick").note == "2 points computed at commit old"
+
+
+def test_a_failed_control_is_told_where_the_test_s_own_experiment_has_no_points_at_all():
+    control = Precondition("there", "above 0", lambda table: SMALL_LOSS, experiment="other")
+    test = Claim("1.1a", "A statement.", "a criterion", "toy", lambda table: CLEAR, precondition=control)
+    assert judge(test, {"other": points()}, "quick").verdict == "precondition absent"
+
+
+def test_percentiles_above_their_effect_are_judged_as_the_interval_is():
+    effect = Effect(0.1, 0.2, 0.3, 50, interval="bootstrap")
+    assert effect.p_value(0.15) == 0.0 and effect.p_value(0.25) == 1.0

@@ -11,7 +11,7 @@ from beyondloss.experiment.claims import (
     paper_claims,
 )
 from beyondloss.experiment.digest import code_digest, config_digest
-from beyondloss.experiment.effects import Effect, paired_interval
+from beyondloss.experiment.effects import Effect, paired_interval, weakest
 from beyondloss.experiment.engines import checkpoint_file, checkpoint_folder
 from beyondloss.experiment.errors import (
     BadInput,
@@ -72,4 +72,5 @@ __all__ = [
     "table",
     "verdicts",
     "verify",
+    "weakest",
 ]

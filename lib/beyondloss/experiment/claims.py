@@ -112,7 +112,7 @@ def judge(claim: Claim, tables: "Tables", scale: str) -> Verdict:
         word = HELD
     else:
         word = DIRECTION if effect.value > 0 else NOT_HELD
-    return Verdict(claim, scale, word, effect, control, _note(tables[claim.experiment]))
+    return Verdict(claim, scale, word, effect, control, _notes(claim, tables))
 
 
 def _control(claim: Claim, tables: "Tables") -> Effect | None:
@@ -126,6 +126,15 @@ def _points(experiment: str, tables: "Tables") -> "pd.DataFrame":
     if table is None or table.empty:
         raise MissingPoints
     return table
+
+
+def _notes(claim: Claim, tables: "Tables") -> str:
+    """What a reader must know of the points behind the test and its control, each experiment's once."""
+    behind = [claim.experiment]
+    if claim.precondition and claim.precondition.experiment not in ("", claim.experiment):
+        behind.append(claim.precondition.experiment)
+    notes = [_note(tables[name]) for name in behind if tables.get(name) is not None]
+    return "; ".join(note for note in notes if note)
 
 
 def _note(table: "pd.DataFrame") -> str:

@@ -46,14 +46,29 @@ class Effect:
         if not math.isfinite(self.low):
             return 1.0
         below = self.value - self.low
-        if below == 0:  # all seeds agree to the last digit
-            return 0.0 if self.value > margin else 1.0
+        if below <= 0:  # all seeds agree to the last digit, or percentiles lie above the effect
+            return 0.0 if self.low > margin else 1.0
         if self.interval == "bootstrap":
             one_sided = ndtr((margin - self.value) * ndtri(UPPER) / below)
         else:
             freedom = self.seeds - 1
             one_sided = stdtr(freedom, (margin - self.value) * stdtrit(freedom, UPPER) / below)
         return min(1.0, 2 * float(one_sided))
+
+
+def weakest(effects: Iterable[Effect], margin: float | int = 0.0) -> Effect:
+    """The effect that decides where all of them must lie above `margin`: the one with the largest p value.
+
+    So the criterion holds exactly where it holds for every effect, the direction is right only where it is for every
+    effect, and Holm's correction gets the p value of the conjunction. Of several that say nothing the one that is not
+    a number comes first, then the least.
+    """
+
+    def weakness(effect: Effect) -> tuple[float, bool, float]:
+        unknown = math.isnan(effect.value)
+        return effect.p_value(margin), unknown, 0.0 if unknown else -effect.value
+
+    return max(effects, key=weakness)
 
 
 def paired_interval(differences: Iterable[float], unit: str = "") -> Effect:

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from beyondloss.experiment import Effect, MissingPoints, paired_interval
+from beyondloss.experiment import Effect, MissingPoints, paired_interval, weakest
 from beyondloss.experiment.tables import column, need, select
 from beyondloss.methods.dataset_distillation import scores
 from beyondloss.methods.dataset_distillation.settings import CORNERS, MATCHED, METHODS
@@ -234,7 +234,7 @@ def random_is_neutral(table: pd.DataFrame) -> Effect:
     rows = at_size(table)
     away = [augmentation_robust(rows, "random again", labels) - scores.NEUTRAL for labels in ("hard", "soft")]
     effects = [paired_interval(SMALL - sign * a) for a in away for sign in (1, -1)]
-    return min(effects, key=lambda effect: effect.low)
+    return weakest(effects)
 
 
 def order_reverses(table: pd.DataFrame) -> Effect:
@@ -242,7 +242,7 @@ def order_reverses(table: pd.DataFrame) -> Effect:
     rows = at_size(table)
     accuracy = accuracy_of(rows, "random", FULL_RECIPE) - accuracy_of(rows, "DM", BARE)
     score = label_robust(rows, "DM", BARE) - label_robust(rows, "random", FULL_RECIPE)
-    return min((paired_interval(lead) for lead in (accuracy, score)), key=lambda effect: effect.low)
+    return weakest(paired_interval(lead) for lead in (accuracy, score))
 
 
 def discordance(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from beyondloss.experiment import Effect, MissingPoints, paired_interval
+from beyondloss.experiment import Effect, MissingPoints, paired_interval, weakest
 from beyondloss.experiment.tables import explode, select
 from beyondloss.methods.safety_lora.arms import RANKS
 
@@ -114,7 +114,7 @@ def and_as_safe(table: pd.DataFrame, better: Choice, worse: Choice, metric: str)
     """
     gain = difference(table, better, worse, metric)
     refusal = at_choice(table, better, "refusal") - at_choice(table, worse, "refusal")
-    return min(gain, paired_interval(refusal + MARGIN, SHARE), key=lambda effect: effect.low)
+    return weakest([gain, paired_interval(refusal + MARGIN, SHARE)])
 
 
 def full_at(rate: Choice) -> Choice:
@@ -164,7 +164,7 @@ def smaller_overlap(table: pd.DataFrame) -> Effect:
         paired_interval(at_choice(table, full, side) - at_choice(table, lora, side), "times chance")
         for side in ("row_overlap", "column_overlap")
     ]
-    return min(sides, key=lambda effect: effect.low)
+    return weakest(sides)
 
 
 # 8.4 --------------------------------------------------------------------------------------------------------
