@@ -259,6 +259,9 @@ def test_a_proof_decides_alone_and_not_beside_experiments_that_were_not_run():
         assert (
             Finding(PaperClaim("1.1", "s", tuple(t.claim for t in tests)), "full", tests).verdict == verdict
         )
+    failed = of_word("did not hold", "1.1b")
+    beside = PaperClaim("1.1", "s", (proved.claim, failed.claim))
+    assert Finding(beside, "full", (proved, failed)).verdict == "did not hold"
     held = of_word("held", "1.1b")
     assert (
         Finding(PaperClaim("1.1", "s", (proved.claim, held.claim)), "full", (proved, held)).verdict == "held"

@@ -187,7 +187,7 @@ def by_deciding_tests(deciding: Sequence[Verdict]) -> str:
     """A claim *held* if all its deciding tests held, and *held in part* if some did. Where none held, it *held in
     direction only* if every test that could be judged had the right sign, and otherwise *did not hold*. Where no test
     could be judged, its verdict says why: *precondition absent* or *not run at this scale*. A proof beside
-    experiments of which none was run decides nothing.
+    experiments of which none was run, or none held, decides nothing.
     """  # noqa: D205 readers see this text
     experiments = [v for v in deciding if v.claim.by == "experiment"]
     judged = {v.verdict for v in experiments or deciding} & set(JUDGED)
@@ -195,7 +195,7 @@ def by_deciding_tests(deciding: Sequence[Verdict]) -> str:
         return ABSENT if any(v.verdict == ABSENT for v in experiments) else NOT_RUN
     if all(v.verdict == HELD for v in deciding):
         return HELD
-    if any(v.verdict == HELD for v in deciding):
+    if any(v.verdict == HELD for v in experiments):
         return IN_PART
     return DIRECTION if judged == {DIRECTION} else NOT_HELD
 
