@@ -103,34 +103,42 @@
   const SMALL = 0.8, SMALLEST = 0.7; // of the size of a formula: before and after the last resort
   const SPACE = 2; // pixels by which the browser's widths may differ
 
-  // The lines of a formula after breaking it at all levels below `levels`; nothing inside braces or \left…\right.
+  // The lines of a formula: its own, and those that breaking at all levels below `levels` makes; nothing is broken
+  // inside braces, \left…\right or an inner environment, which keeps its rows and columns.
   function linesOf(tex, levels) {
     const lines = [""];
     let closed = 0, brackets = 0;
     for (let i = 0; i < tex.length;) {
-      const token = /^(\\(?:begin|end)\{\w+\*?\}|\\[a-zA-Z]+|\\.|[^])/.exec(tex.slice(i))[0];
-      const free = closed === 0 && lines.at(-1).trim() !== "";
-      const place = free && BREAKS.slice(0, levels).find((level) =>
+      const token = /^(\\(?:begin|end)\{\w+\*?\}|\\\\(?:\[[^\]]*\])?|\\[a-zA-Z]+|\\.|[^])/.exec(tex.slice(i))[0];
+      const outside = closed === 0, begun = lines.at(-1).trim() !== "";
+      const place = outside && begun && BREAKS.slice(0, levels).find((level) =>
         level.at.test(tex.slice(i)) && (brackets === 0 || (level.inBrackets && brackets === 1)));
       if (/^(\{|\\left$|\\begin)/.test(token)) closed += 1;
       if (/^(\}|\\right$|\\end)/.test(token)) closed -= 1;
       if (/^[([]$/.test(token)) brackets += 1;
       if (/^[)\]]$/.test(token)) brackets -= 1;
-      if (place && token === ",") lines.push("");
-      if (place && token !== ",") lines.push(place.dropped ? "" : token);
-      if (place && token === ",") lines[lines.length - 2] += token;
-      if (!place) lines[lines.length - 1] += token;
+      if (outside && token.startsWith("\\\\")) {
+        lines.push("");
+        brackets = 0;
+      } else if (outside && token === "&") {
+        lines[lines.length - 1] += " "; // a place of alignment; the lines get one of their own
+      } else if (place && token === ",") {
+        lines[lines.length - 1] += token;
+        lines.push("");
+      } else if (place) {
+        lines.push(place.dropped ? "" : token);
+      } else {
+        lines[lines.length - 1] += token;
+      }
       i += token.length;
     }
     return lines.filter((line) => line.trim());
   }
 
   function broken(tex, levels) {
-    const whole = /^\s*\\begin\{(split|aligned|gathered)\}([^]*)\\end\{\1\}\s*$/.exec(tex);
-    if (whole && /^\s*\\begin\{(split|aligned|gathered)\}/.test(whole[2])) return broken(whole[2], levels); // split by Sphinx
-    const rows = whole ? whole[2].split(/\\\\(?:\[[^\]]*\])?/) : [tex];
-    const lines = rows.flatMap((row) => linesOf(whole ? row.replaceAll("&", "") : row, levels)
-      .map((line, i) => `& ${i ? "\\quad " : ""}{}${line}`));
+    const whole = /^\s*\\begin\{(split|aligned|gathered)\}([^]*)\\end\{\1\}\s*$/.exec(tex); // Sphinx adds a split
+    if (whole) return broken(whole[2], levels);
+    const lines = linesOf(tex, levels).map((line, i) => `& ${i ? "\\quad " : ""}{}${line}`);
     return `\\begin{aligned}${lines.join("\\\\")}\\end{aligned}`;
   }
 
@@ -167,19 +175,19 @@
   }
 
   // One pass after the other: a page may be resized while MathJax is still at work, and it works on one thing at a time.
-  let fitting = Promise.resolve(), fittedTo = 0;
+  let fitting = Promise.resolve();
   function fitFormulas() {
     fitting = fitting.then(fitAll);
     return fitting;
   }
 
   async function fitAll() {
-    if (!window.MathJax?.startup?.document || fittedTo === document.documentElement.clientWidth) return;
-    fittedTo = document.documentElement.clientWidth;
+    const page = document.documentElement, width = page.clientWidth;
+    if (!window.MathJax?.startup?.document || page.dataset.fitted === String(width)) return;
     for (const box of document.querySelectorAll("article div.math")) {
       if (box.bl_broken || box.style.fontSize || isWide(box)) await fit(box);
     }
-    document.documentElement.dataset.fitted = fittedTo;
+    page.dataset.fitted = width;
     reach();
   }
 
