@@ -80,7 +80,7 @@ def _claim(chapter: Chapter, finding: Finding) -> dict[str, Any]:
 
 
 def _test(verdict: Verdict) -> dict[str, Any]:
-    from beyondloss.site.generated import sentence
+    from beyondloss.page.cards import sentence
 
     claim, control = verdict.claim, verdict.claim.precondition
     return {

@@ -1,7 +1,9 @@
 """The engine `ray` on a small cluster of this machine."""
 
+import gc
 import threading
 import time
+import warnings
 
 import pytest
 from toy import DEAR, TOY, measured, score
@@ -13,7 +15,16 @@ pytestmark = [pytest.mark.usefixtures("own_store"), pytest.mark.filterwarnings("
 
 
 @pytest.fixture
-def cluster(own_store):
+def collected():
+    """Ray leaves the ends of its processes to the garbage collector, which would warn in whatever test comes then."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def cluster(own_store, collected):
     """Two nodes of one core each; the driver runs on the first."""
     from ray.cluster_utils import Cluster
 

@@ -71,7 +71,9 @@ def test_the_title_page_counts_claims_and_not_tests(invented):
     assert "Written so far: 2 chapters of 10. Their papers make 6 claims, which 6 tests examine." in text
     quick = "2 held, 2 held in part, 2 did not hold, 2 precondition absent, 2 not run"
     assert f"At quick scale {quick}." in text
-    assert text.endswith("Nothing was run at full scale yet; what is proved holds at every scale.")
+    assert text.endswith(
+        "None of these claims was tested at full scale yet; what is proved holds at every scale."
+    )
 
 
 def test_a_headline_is_a_sentence_with_its_verdict(invented, monkeypatch):
@@ -81,7 +83,7 @@ def test_a_headline_is_a_sentence_with_its_verdict(invented, monkeypatch):
     head, _, first, *_, last = generated.headlines_table("").splitlines()
     assert head == "| No. | What the paper claims | Quick |", "nothing ran at full scale: no column for it"
     assert "| 3 | Claim 2.2.<br>" in first and first.endswith('bl-held-in-part">held in part</span> |')
-    assert last.startswith("Nothing was run at full scale")
+    assert last.startswith("None of these claims was tested at full scale")
 
 
 def test_a_headline_has_the_verdict_of_each_scale_in_its_column(invented, monkeypatch):
@@ -107,7 +109,7 @@ def test_a_scale_at_which_something_was_run_has_its_column(invented, monkeypatch
     )
     table = generated.findings_table("")
     assert table.splitlines()[0] == "| Claim | What the paper says | Quick | Full |"
-    assert "Nothing was run" not in table
+    assert "None of these claims" not in table
     assert table.count('bl-precondition-absent">precondition absent</span> |') == 4
 
 
@@ -141,7 +143,10 @@ def test_the_card_of_a_notebook_says_the_same_in_a_terminal_and_on_a_page():
 
 def test_a_card_without_points_is_sentences_and_no_column_of_verdicts():
     card = ClaimsCard(findings(None, "full"), "full")
-    assert "Nothing was run at full scale" in card._repr_html_() and "Nothing was run" in repr(card)
+    assert (
+        "None of these claims was tested at full scale" in card._repr_html_()
+        and "None of these claims" in repr(card)
+    )
     summaries = [part.split("</summary>")[0] for part in card._repr_html_().split("<summary>")[1:]]
     assert len(summaries) == 5 and not any("bl-chip" in summary for summary in summaries)
 

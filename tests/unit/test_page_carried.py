@@ -66,6 +66,21 @@ def test_categories_have_their_names_and_panels_their_titles():
     assert [(r["x"], r["y"]) for r in rows if r["panel"] == "dots"] == [("p", 5), ("q", 6)]
 
 
+def test_chosen_ticks_that_say_their_own_numbers_are_no_names():
+    fig, ax = plt.subplots()
+    ax.plot([1, 1.4, 2, 3], [0, 1, 2, 3])
+    ax.set_xticks([1, 2, 3])
+    assert [row["x"] for row in read(fig)] == [1, 1.4, 2, 3]
+
+
+def test_a_bar_that_lies_ends_at_its_right_whatever_its_ticks_are_called():
+    fig, (left, right) = plt.subplots(1, 2)
+    left.barh([0, 1], [5, 7])
+    right.bar([0, 1], [5, 7])
+    ends = [(row["x"], row["y"]) for row in read(fig) if row["mark"] == "bar"]
+    assert ends == [(5, 0), (7, 1), (0, 5), (1, 7)]
+
+
 def test_a_heat_map_has_its_labels():
     fig, ax = plt.subplots()
     sns.heatmap(pd.DataFrame([[1, 2], [3, 4]], index=["r", "s"], columns=["c", "d"]), ax=ax)

@@ -210,14 +210,17 @@ def test_claims_are_listed_with_their_tests_folded_and_without_a_column_where_no
     assert '<span id="claim-3-1">**3.1**</span> Toys are good.' in head
     test = '| <span id="claim-3-1a">3.1a</span> | Toys score.<br><small>mean above 1</small> |'
     assert test not in head and test in folded.split("</details>")[0]
-    assert "Nothing was run at quick or full scale yet" in head and "not run at this scale" not in text
+    assert (
+        "None of these claims was tested at quick or full scale yet" in head
+        and "not run at this scale" not in text
+    )
     assert text.startswith("before\n") and text.endswith("after\n") and "\nold\n" not in text
 
 
 def test_chapters_are_listed_with_costs(toys):
     text = generated.fill(MARKED.format("chapters"))
     assert "| 3 | [Toys](notebooks/03_toy.ipynb)<br>" in text
-    assert "Nothing was run at quick or full scale yet" in text
+    assert "None of these claims was tested at quick or full scale yet" in text
     assert "99 GPUs" in text
 
 

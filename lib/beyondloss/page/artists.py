@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.collections import PolyCollection, QuadMesh
+    from matplotlib.container import BarContainer
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
     from matplotlib.patches import Rectangle
@@ -65,14 +66,21 @@ def _rows(ax: Axes, names: dict[str, str]) -> Iterator[Row]:
         elif isinstance(group, LineCollection):
             for segment in group.get_segments():
                 yield from points("line", group, segment)
+    lying = {bar for bars in _bars(ax) if bars.orientation == "horizontal" for bar in bars}
     for patch in ax.patches:
         if isinstance(patch, Rectangle) and patch.get_data_transform() == ax.transData:
-            yield from points("bar", patch, [_end_of_bar(patch, lies=bool(along.names))])
+            yield from points("bar", patch, [_end_of_bar(patch, lies=patch in lying)])
     for image in ax.get_images():
         values = np.ma.getdata(image.get_array())
         if values.ndim == 2 and values.size <= CELLS:
             for (i, j), value in np.ndenumerate(values):
                 yield {"mark": "cell", "x": across(j), "y": along(i), "value": float(value)}
+
+
+def _bars(ax: Axes) -> list[BarContainer]:
+    from matplotlib.container import BarContainer
+
+    return [container for container in ax.containers if isinstance(container, BarContainer)]
 
 
 def _end_of_bar(bar: Rectangle, lies: bool) -> tuple[float, float]:
@@ -102,6 +110,13 @@ def _mesh(group: QuadMesh, across: Callable, along: Callable) -> Iterator[Row]:
         yield {"mark": "cell", "x": across(x), "y": along(y), "value": float(value)}
 
 
+def _is_its_number(label: str, tick: Any) -> bool:
+    try:
+        return float(label.replace("\N{MINUS SIGN}", "-")) == tick
+    except ValueError:
+        return False
+
+
 class _Places:
     """What numbers on an axis mean: names, where its ticks have fixed labels one step apart; else themselves."""
 
@@ -113,8 +128,9 @@ class _Places:
         if isinstance(axis.get_major_locator(), FixedLocator | StrCategoryLocator):
             labels = [label.get_text() for label in axis.get_ticklabels()]
             ticks = axis.get_ticklocs()
-            # categories stand at 0, 1, 2, …; chosen ticks of a numeric axis lie anywhere
-            if len(labels) == len(ticks) and np.allclose(np.diff(ticks), 1):
+            # categories stand at 0, 1, 2, …; chosen ticks of a numeric axis lie anywhere, and say their own numbers
+            named = len(labels) == len(ticks) and np.allclose(np.diff(ticks), 1)
+            if named and not all(map(_is_its_number, labels, ticks)):
                 self.names = dict(zip(map(float, ticks), labels, strict=True))
 
     def __call__(self, place: float) -> float | str:

@@ -129,7 +129,7 @@ def claims_table(chapter: Chapter, scale: str) -> ClaimsCard:
 
 def nothing_run(*scales: str) -> str:
     """The sentence that stands where columns of verdicts would say nothing."""
-    return f"Nothing was run at {' or '.join(scales)} scale yet; what is proved holds at every scale."
+    return f"None of these claims was tested at {' or '.join(scales)} scale yet; what is proved holds at every scale."
 
 
 def tally(finding: Finding) -> str:
@@ -160,6 +160,12 @@ def details(verdict: Verdict) -> list[str]:
         failed = " failed" if verdict.verdict == ABSENT else ""
         said.append(f"positive control{failed}: {verdict.claim.precondition.statement} {verdict.control:.3g}")
     return [*said, verdict.note] if verdict.note else said
+
+
+def sentence(verdict: Verdict) -> str:
+    """`held: 0.12 [0.08, 0.16], 5 seeds`, with what has to be said about it."""
+    said = details(verdict)
+    return f"{verdict.verdict}: {'; '.join(said)}" if said else verdict.verdict
 
 
 def _measured(verdict: Verdict) -> str:

@@ -29,7 +29,6 @@ from beyondloss.site import extras, figures, library, notebook, theme_patches
 
 THEOREMS = (*NODE_TYPES.values(), unenumerable_node)
 LABELS = re.compile(r"\$\$ \(([\w-]+)\)|^:label: ([\w-]+)$", re.MULTILINE)
-TITLE_PAGE = "book/intro"
 GLOSSARY = "book/glossary"
 ORDINARY = {"window"}  # terms that are ordinary words as well: too common to link
 UNLINKED = (

@@ -6,6 +6,7 @@ of the original (SIL Open Font License, reserved font name): book.css calls them
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,13 +49,20 @@ def write(folder: Path, cache: Path) -> None:
     """Put every face and the licences into `folder`; `cache` keeps them from one build to the next."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (package, file) in FACES.items():
-        made = cache / name
+        source = _installed(package, file)
+        made = cache / f"{_key(source)}-{name}"
         if not made.is_file():
             cache.mkdir(parents=True, exist_ok=True)
-            _cut(_installed(package, file), made)
+            _cut(source, made)
         shutil.copy2(made, folder / name)
     for name, (package, file) in LICENCES.items():
         shutil.copy2(_installed(package, file), folder / name)
+
+
+def _key(source: Path) -> str:
+    """Digest of what a cut font is made from: the installed one, and this module, which says how."""
+    digest = hashlib.sha256(source.read_bytes() + Path(__file__).read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _installed(package: str, file: str) -> Path:

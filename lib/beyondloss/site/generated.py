@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from beyondloss import catalogue
-from beyondloss.experiment import Chapter, Finding, Plan, Store, Verdict, duration, findings, root
+from beyondloss.experiment import Chapter, Finding, Plan, Store, duration, findings, root
 from beyondloss.experiment.claims import NOT_RUN, ORDER, by_deciding_tests
 from beyondloss.experiment.errors import choose
 from beyondloss.experiment.judging import tables
@@ -218,12 +218,6 @@ def leaderboard(to_root: str) -> str:
                 lines += [_row(*cells) for cells in board.itertuples(index=False)]
                 lines.append("")
     return "\n".join(lines).rstrip() or "*No point is stored yet.*"
-
-
-def sentence(verdict: Verdict) -> str:
-    """`held: 0.12 [0.08, 0.16], 5 seeds`, with what has to be said about it."""
-    said = details(verdict)
-    return f"{verdict.verdict}: {'; '.join(said)}" if said else verdict.verdict
 
 
 def _two_lines(first: str, *others: str) -> str:

@@ -129,7 +129,7 @@ function lookup(model, state) {
     index,
     onTheGrid,
     value: (name) => model.get("values")[name],
-    at: (number) => answer()?.data?.[number] ?? onTheGrid(number),
+    at: (number) => answer()?.data ? answer().data[number] : onTheGrid(number), // a gap of the kernel's is null
     text: ({ name, texts }) => answer()?.texts?.[name] ?? texts[index(name)],
     error: () => answer()?.error ?? "",
   };
