@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import peft
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -10,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from beyondloss.experiment import BadInput
 from beyondloss.methods import safety_lora
 from beyondloss.methods.safety_lora import merging, weights
-from beyondloss.methods.safety_lora.overlap import of_matrix
+from beyondloss.methods.safety_lora.overlap import check_k, of_matrix
 from beyondloss.methods.safety_lora.weights import Update
 from beyondloss.models.stand_ins import byte_tokenizer, tiny_llama
 from beyondloss.trainers.fine_tuning import Lora, with_lora
@@ -18,9 +19,13 @@ from beyondloss.trainers.fine_tuning import Lora, with_lora
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 
+def tiny(**settings):
+    return tiny_llama(byte_tokenizer(), hidden_size=16, intermediate_size=24, **settings)
+
+
 @pytest.fixture
 def base():
-    return tiny_llama(byte_tokenizer(), hidden_size=16, intermediate_size=24)
+    return tiny()
 
 
 def moved(model, size=0.05, seed=0):
@@ -127,8 +132,7 @@ def test_folders_agree_with_models(base, tmp_path, rule):
 
 
 def test_gpt2_which_stores_its_matrices_transposed():
-    config = GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
-    base = GPT2LMHeadModel(config).eval()
+    base = gpt2()
     tuned = moved(base)
     table = safety_lora.overlap(base, tuned).frame.set_index("matrix")
     before, after = (m.transformer.h[0].mlp.c_fc.weight.detach().double().numpy().T for m in (base, tuned))
@@ -137,6 +141,30 @@ def test_gpt2_which_stores_its_matrices_transposed():
         assert table.loc["transformer.h.0.mlp.c_fc", side] == pytest.approx(wanted, rel=1e-3)
     half = safety_lora.merge(base, tuned, scale=0.5).transformer.h[0].mlp.c_fc.weight
     assert np.allclose(half.detach().double().numpy().T, before + 0.5 * (after - before), atol=1e-6)
+
+
+def gpt2():
+    return GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)).eval()
+
+
+def test_folders_of_gpt2_are_turned_too(tmp_path):
+    base, tuned = gpt2(), moved(gpt2())
+    base.save_pretrained(tmp_path / "base")
+    tuned.save_pretrained(tmp_path / "tuned")
+    wanted = safety_lora.overlap(base, tuned).frame.set_index("matrix")
+    found = safety_lora.overlap(tmp_path / "base", tmp_path / "tuned").frame.set_index("matrix")
+    assert np.allclose(found.loc[wanted.index, ["column", "row"]], wanted[["column", "row"]], rtol=1e-3)
+
+
+def test_adapters_of_gpt2():
+    base = gpt2()
+    config = peft.LoraConfig(r=2, target_modules=["c_fc"], fan_in_fan_out=True, init_lora_weights=False)
+    tuned = peft.get_peft_model(copy.deepcopy(base), config)
+    full = copy.deepcopy(tuned).merge_and_unload()
+    found, wanted = (safety_lora.overlap(base, model).frame for model in (tuned, full))
+    wanted = wanted.set_index("matrix").loc[found["matrix"]]
+    assert np.allclose(found[["column", "row"]], wanted[["column", "row"]], rtol=1e-3)
+    assert_same(safety_lora.merge(base, tuned), full)
 
 
 def test_half_precision_is_measured_in_float32(base):
@@ -171,6 +199,90 @@ def test_merge_is_the_tuned_model_by_default(base):
     merged = safety_lora.merge(base, full)
     for name, weight in full.named_parameters():
         assert torch.allclose(merged.get_parameter(name), weight, atol=1e-6)
+
+
+def assert_same(found, wanted):
+    assert dict(found.named_parameters()).keys() == dict(wanted.named_parameters()).keys()
+    for name, weight in wanted.named_parameters():
+        assert torch.allclose(found.get_parameter(name), weight, atol=1e-6), name
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 0.5}, {"remove": 2, "side": "row"}])
+@pytest.mark.parametrize("make", [tiny, lambda: tiny(tie_word_embeddings=True), gpt2])
+def test_merging_a_folder_is_merging_its_model(tmp_path, make, options):
+    base, full = make(), moved(make())
+    full.save_pretrained(tmp_path)
+    assert_same(safety_lora.merge(base, tmp_path, **options), safety_lora.merge(base, full, **options))
+    assert_same(safety_lora.merge(base, tmp_path), full)
+
+
+def test_a_folder_that_lacks_or_adds_a_weight_is_refused(tmp_path, base):
+    tiny(tie_word_embeddings=True).save_pretrained(tmp_path / "without_head")
+    with pytest.raises(BadInput, match=r"lm_head\.weight"):
+        safety_lora.merge(base, tmp_path / "without_head")
+    tied = tiny(tie_word_embeddings=True)
+    moved(base).save_pretrained(tmp_path / "with_head")
+    with pytest.raises(BadInput, match=r"lm_head\.weight"):
+        safety_lora.merge(tied, tmp_path / "with_head")
+    tiny(num_hidden_layers=3).save_pretrained(tmp_path / "deeper")
+    with pytest.raises(BadInput, match=r"layers\.2\."):
+        safety_lora.merge(base, tmp_path / "deeper")
+
+
+def test_what_is_no_matrix_must_be_finite_too(base):
+    full = moved(base)
+    with torch.no_grad():
+        full.model.norm.weight[0] = float("nan")
+    with pytest.raises(BadInput, match=r"norm\.weight .*not finite"):
+        safety_lora.merge(base, full)
+
+
+EXTRAS = [
+    ({"target_modules": ["up_proj", "lm_head"]}, "lm_head.weight"),
+    ({"target_modules": ["up_proj", "embed_tokens"]}, "model.embed_tokens.weight"),
+    ({"modules_to_save": ["lm_head"]}, "lm_head.weight"),
+    ({"modules_to_save": ["input_layernorm"]}, "model.layers.0.input_layernorm.weight"),
+    ({"trainable_token_indices": [1]}, "model.embed_tokens.weight"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Setting .save_embedding_layers:UserWarning")
+@pytest.mark.parametrize("settings, name", EXTRAS)
+def test_what_an_adapter_changes_beside_matrices_is_said(base, tmp_path, settings, name):
+    config = peft.LoraConfig(r=2, **({"target_modules": ["up_proj"], "init_lora_weights": False} | settings))
+    tuned = peft.get_peft_model(copy.deepcopy(base), config)
+    tuned.save_pretrained(tmp_path)
+    for given in (tuned, tmp_path):
+        with pytest.raises(BadInput, match=f"{name} .*merge_and_unload") as caught:
+            safety_lora.merge(base, given)
+        assert "\n" not in str(caught.value)
+        table = safety_lora.overlap(base, given)
+        assert set(table.frame["matrix"]) == {f"model.layers.{i}.mlp.up_proj" for i in (0, 1)}
+        assert name in table.left_out and name in repr(table) and name in table._repr_html_()
+
+
+# peft takes the bias of a LoRA for a broken matrix
+@pytest.mark.filterwarnings("ignore:Adapter .*invalid shape")
+def test_biases_beside_a_lora_are_said(tmp_path):
+    base = tiny(mlp_bias=True)
+    for settings in ({"bias": "all"}, {"lora_bias": True}):
+        config = peft.LoraConfig(r=2, target_modules=["up_proj"], **settings)
+        tuned = peft.get_peft_model(copy.deepcopy(base), config)
+        with pytest.raises(BadInput, match=r"model\.layers\.0\.mlp\.\w+\.bias"):
+            safety_lora.merge(base, tuned)
+
+
+def test_a_plain_adapter_leaves_nothing_out(base):
+    table = safety_lora.overlap(base, adapted(base))
+    assert table.left_out == () and "left out" not in repr(table)
+
+
+def test_numbers_of_numpy_are_numbers(base):
+    full = moved(base)
+    wanted = safety_lora.merge(base, full, remove=2, rank=3, scale=0.5)
+    found = safety_lora.merge(base, full, remove=np.int64(2), rank=np.int64(3), scale=np.float32(0.5))
+    assert_same(found, wanted)
+    assert len(safety_lora.overlap(base, full, k=np.int64(2)).frame) == 14
 
 
 def test_merge_takes_the_adapted_model_as_its_own_base_and_changes_nothing(base):
@@ -229,6 +341,51 @@ def test_penalty_is_overlap_times_squared_relative_norm(base, side, k, weighted,
     assert any(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
 
 
+@pytest.mark.parametrize("side", ["column", "row"])
+def test_penalty_of_gpt2_takes_the_sides_as_the_overlap_does(side):
+    base = gpt2()
+    with torch.no_grad():
+        penalty = safety_lora.OverlapPenalty(base, side)
+    tuned = moved(base)
+    table = safety_lora.overlap(base, tuned, sides=(side,)).frame
+    assert penalty(tuned).item() == pytest.approx(
+        (table[side] * table["relative_norm"] ** 2).mean(), rel=1e-3
+    )
+
+
+def test_penalty_adds_up_all_active_adapters(base):
+    config = peft.LoraConfig(r=2, target_modules=["up_proj"], init_lora_weights=False)
+    tuned = peft.get_peft_model(copy.deepcopy(base), config)
+    tuned.add_adapter("other", config)
+    tuned.base_model.set_adapter(["default", "other"])
+    penalty = safety_lora.OverlapPenalty(tuned, "row")
+    table = safety_lora.overlap(base, tuned, sides=("row",)).frame
+    assert penalty(tuned).item() == pytest.approx(
+        (table["row"] * table["relative_norm"] ** 2).mean(), rel=1e-3
+    )
+    penalty(tuned).backward()
+    factors = {name: weight for name, weight in tuned.named_parameters() if ".lora_" in name}
+    assert len(factors) == 8 and all(weight.grad.abs().sum() > 0 for weight in factors.values())
+
+
+def test_penalty_refuses_what_the_overlap_refuses(base):
+    merged = adapted(base)
+    penalty = safety_lora.OverlapPenalty(merged)
+    merged.merge_adapter()
+    for call in (safety_lora.OverlapPenalty, penalty):
+        with pytest.raises(BadInput, match="unmerge_adapter"):
+            call(merged)
+    config = peft.LoraConfig(r=2, target_modules=["up_proj"], use_dora=True)
+    with pytest.raises(BadInput, match="DoRA"):
+        safety_lora.OverlapPenalty(peft.get_peft_model(copy.deepcopy(base), config))
+
+
+def test_a_penalty_for_an_adapter_is_none_for_full_tuning(base):
+    penalty = safety_lora.OverlapPenalty(with_lora(copy.deepcopy(base), Lora(rank=2), 0))
+    with pytest.raises(BadInput, match="not those that the penalty was made for"):
+        penalty(base)
+
+
 def test_descending_the_penalty_lowers_the_overlap(base):
     tuned = adapted(base)
     penalty = safety_lora.OverlapPenalty(tuned, "row")
@@ -283,6 +440,14 @@ def broken(model, value):
         (lambda base: safety_lora.merge(base, moved(base), side="rows"), "did you mean 'row'"),
         (lambda base: safety_lora.merge(base, moved(base), rank=0), "at least 1"),
         (lambda base: safety_lora.merge("base", moved(base)), "not str"),
+        (lambda base: merging.check_numbers(0, None, "0.5"), "scale must be a finite number, not '0.5'"),
+        (lambda base: safety_lora.merge(base, moved(base), scale=True), "finite"),
+        (lambda base: merging.check_numbers("2", None, 1.0), "0 or more, not '2'"),
+        (lambda base: merging.check_numbers(1.5, None, 1.0), "0 or more"),
+        (lambda base: merging.check_numbers(0, "2", 1.0), "at least 1, not '2'"),
+        (lambda base: safety_lora.merge(base, moved(base), rank=True), "at least 1"),
+        (lambda base: check_k("2", matrix(base), "up_proj"), "k must be between 1 and 16 .*not '2'"),
+        (lambda base: check_k(1.5, matrix(base), "up_proj"), "k must be between"),
         (lambda base: safety_lora.OverlapPenalty(base.requires_grad_(False)), "trains no matrix"),
         (lambda base: safety_lora.OverlapPenalty(base, "rows"), "did you mean 'row'"),
         (lambda base: safety_lora.OverlapPenalty(base, k=99), "k must be between"),
@@ -306,8 +471,6 @@ def test_a_merged_adapter_is_refused(base):
 
 
 def test_dora_is_refused(base):
-    import peft
-
     config = peft.LoraConfig(r=2, target_modules=["up_proj"], use_dora=True)
     with pytest.raises(BadInput, match="DoRA"):
         safety_lora.overlap(base, peft.get_peft_model(copy.deepcopy(base), config))

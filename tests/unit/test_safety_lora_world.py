@@ -216,7 +216,7 @@ def test_every_grid_has_the_compared_arms_at_shared_rates():
 
 def test_factors_are_second_moments_of_inputs_and_of_gradients_with_labels_of_the_model(here):
     network = tiny_llama(world.tokenizer(), hidden_size=16, intermediate_size=24, num_hidden_layers=1)
-    rows = world.some(here.chains, 4)
+    rows = here.chains.rows(torch.arange(4))
     factors = curvature.curvature(network, rows, seed=1)
     name = "model.layers.0.mlp.down_proj.weight"
     assert set(factors) == {n for n in factors if "proj" in n} and len(factors) == 7

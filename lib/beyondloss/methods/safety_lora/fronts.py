@@ -15,7 +15,7 @@ from beyondloss.methods.safety_lora.arms import Arm, named
 from beyondloss.methods.safety_lora.base import BaseConfig, base_model
 from beyondloss.methods.safety_lora.curvature import Factors, curvature, predicted_rise
 from beyondloss.methods.safety_lora.merging import merge
-from beyondloss.methods.safety_lora.overlap import overlap
+from beyondloss.methods.safety_lora.overlap import ONE_SIDED, SIDES, overlap
 from beyondloss.methods.safety_lora.penalty import OverlapPenalty
 from beyondloss.methods.safety_lora.weights import changed_matrices
 from beyondloss.trainers import TrainConfig
@@ -24,7 +24,7 @@ from beyondloss.trainers.fine_tuning import AnswerLosses, fine_tune, with_lora
 MERGED = ("full", "LoRA 16")  # arms whose updates are also merged in other ways
 MERGES = {  # name -> options of `merge`
     **{f"scale {scale:g}": {"scale": scale} for scale in (0.25, 0.5, 0.75)},
-    **{f"remove {k} {side}": {"remove": k, "side": side} for side in ("column", "row") for k in (4, 16)},
+    **{f"remove {k} {side}": {"remove": k, "side": side} for side in ONE_SIDED for k in (4, 16)},
     **{f"rank {rank}": {"rank": rank} for rank in (1, 4)},
 }
 LEARNED, ALIKE = 20, 20  # forbidden objects that are trained on, benign ones that look-alikes are made of
@@ -137,9 +137,10 @@ def rows_of(arm: Arm, here: Setting) -> Answered:
     if arm.extra not in ("replay", "look-alikes"):
         return refusals
     others = here.replay if arm.extra == "replay" else here.world.answered(here.alike)
-    refusals = world.joined(*[refusals] * REPEATS)
-    wanted = round(len(refusals) * arm.strength / (1 - arm.strength))
-    return world.joined(refusals, world.some(others, wanted))
+    refusing = torch.arange(len(refusals)).repeat(REPEATS)
+    wanted = round(len(refusing) * arm.strength / (1 - arm.strength))
+    mixed_in = len(refusals) + torch.arange(wanted) % len(others)
+    return world.joined(refusals, others).rows(torch.cat([refusing, mixed_in]))
 
 
 def penalty_of(arm: Arm, network: nn.Module, here: Setting):
@@ -147,7 +148,7 @@ def penalty_of(arm: Arm, network: nn.Module, here: Setting):
     if arm.extra == "KL":
         kept = KLToBase(here)
         return lambda model: arm.strength * kept(model)
-    if arm.extra in ("column", "row"):
+    if arm.extra in ONE_SIDED:
         overlapping = OverlapPenalty(network, side=arm.extra)
         return lambda model: arm.strength * overlapping(model.network)
     return None
@@ -210,16 +211,17 @@ def completion(rows: Answered, count: int) -> Int[Tensor, "row word"]:
 
 def continued(network: nn.Module, tokens: Int[Tensor, "row word"], count: int) -> Int[Tensor, "row new_word"]:
     """The words that a model says next, each time the likeliest; the end token where it has ended."""
-    end, cache, given = world.tokenizer().eos_token_id, None, tokens
-    over = torch.zeros(len(tokens), dtype=torch.bool)
-    found = []
-    for _ in range(count):
-        seen = network(input_ids=given, past_key_values=cache, use_cache=True)
-        given = seen.logits[:, -1:].argmax(-1).masked_fill(over[:, None], end)
-        over = over | (given[:, 0] == end)
-        cache = seen.past_key_values
-        found.append(given)
-    return torch.cat(found, 1)
+    end = world.tokenizer().eos_token_id
+    written = network.generate(
+        input_ids=tokens,
+        attention_mask=torch.ones_like(tokens),
+        max_new_tokens=count,
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    missing = tokens.shape[1] + count - written.shape[1]  # where all rows ended early
+    return F.pad(written[:, tokens.shape[1] :], (0, missing), value=end)
 
 
 def refuses(tokens: Int[Tensor, "row word"]) -> Tensor:
@@ -239,7 +241,7 @@ def reasoning_loss(network: nn.Module, chains: Answered) -> float:
 
 def described(tuned: nn.Module, here: Setting) -> dict:
     """The update: overlaps of the MLP's matrices with the initial weights, size, spectrum, predicted cost."""
-    table = overlap(here.base, tuned, sides=("column", "row", "both"))
+    table = overlap(here.base, tuned, sides=SIDES)
     mlp = table.frame[table.frame["matrix"].str.contains(".mlp.", regex=False)]
     named = {"column": "column_overlap", "row": "row_overlap", "both": "two_sided_overlap"}
     means = {new: float(mlp[old].mean()) for old, new in named.items()}

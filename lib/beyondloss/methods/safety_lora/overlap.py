@@ -16,6 +16,7 @@ by its value for an update without a preferred direction (chapter 8, theorem sl-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,22 +25,27 @@ from torch import Tensor
 
 from beyondloss.experiment import BadInput, choose
 from beyondloss.methods.safety_lora.theory import isotropic_overlap
-from beyondloss.methods.safety_lora.weights import Update, changed_matrices, is_tall
+from beyondloss.methods.safety_lora.weights import Update, changed_matrices, is_tall, left_out
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-SIDES = ("column", "row", "both")
+ONE_SIDED = ("column", "row")  # what `merge` can remove and OverlapPenalty weigh
+SIDES = (*ONE_SIDED, "both")
 NUMBER = re.compile(r"\.(\d+)\.")
 
 
 @dataclass(frozen=True, eq=False)
 class OverlapTable:
-    """Overlaps of every changed matrix, 1 being chance; `unchanged` lists the matrices that the tuning left alone."""
+    """Overlaps of every changed matrix, 1 being chance; `unchanged` lists the matrices that the tuning left alone.
+
+    `left_out`: what an adapter changes that is no matrix between activations, so that no overlap is defined.
+    """
 
     frame: "pd.DataFrame"
     unchanged: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def sides(self) -> list[str]:
@@ -64,19 +70,25 @@ class OverlapTable:
         axes.set(xlabel="layer", ylabel="overlap (1 = chance)")
         return axes
 
+    @property
+    def note(self) -> str:
+        """One sentence on what was left out, or nothing."""
+        return f"Changed too, and left out: {', '.join(self.left_out)}." if self.left_out else ""
+
     def _repr_html_(self) -> str:
-        return self.frame.to_html(index=False, float_format="{:.3f}".format)
+        table = self.frame.to_html(index=False, float_format="{:.3f}".format)
+        return f"{table}<p>{self.note}</p>" if self.note else table
 
     def __repr__(self) -> str:
-        return self.frame.to_string(index=False, float_format="{:.3f}".format)
+        return f"{self.frame.to_string(index=False, float_format='{:.3f}'.format)}\n{self.note}".rstrip()
 
 
 def overlap(
     base: Any,
     tuned: Any,
-    k: int | None = None,
+    k: Integral | None = None,
     weighted: bool = True,
-    sides: Sequence[str] = ("column", "row"),
+    sides: Sequence[str] = ONE_SIDED,
 ) -> OverlapTable:
     """Overlap of every update with its initial weights.
 
@@ -107,22 +119,19 @@ def overlap(
         raise BadInput(
             "tuned equals base in every matrix: there is no update whose overlap could be measured"
         )
-    return OverlapTable(pd.DataFrame(rows), tuple(unchanged))
+    return OverlapTable(pd.DataFrame(rows), tuple(unchanged), left_out(tuned))
 
 
 def of_matrix(
     base: Float[Tensor, "m n"],
     update: Update,
-    k: int | None = None,
+    k: Integral | None = None,
     weighted: bool = True,
-    sides: Sequence[str] = ("column", "row"),
+    sides: Sequence[str] = ONE_SIDED,
     name: str = "the matrix",
 ) -> dict[str, float] | None:
     """Overlaps of one update with their isotropic values divided out, and its size; None for an update of zero."""
-    if k is not None and not 1 <= k <= min(base.shape):
-        raise BadInput(
-            f"k must be between 1 and {min(base.shape)} for {name} of shape {tuple(base.shape)}, not {k}"
-        )
+    check_k(k, base, name)
     energy = energy_of(update)
     if not energy:
         return None
@@ -145,12 +154,19 @@ def of_matrix(
     }
 
 
+def check_k(k: Any, base: Float[Tensor, "m n"], name: str) -> None:
+    """BadInput for a k that is not None and no number of singular values of this matrix."""
+    most = min(base.shape)
+    if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= most):
+        raise BadInput(f"k must be between 1 and {most} for {name} of shape {tuple(base.shape)}, not {k!r}")
+
+
 def top_factors(
-    base: Float[Tensor, "m n"], k: int, weighted: bool
+    base: Float[Tensor, "m n"], k: Integral, weighted: bool
 ) -> tuple[Float[Tensor, "m k"], Float[Tensor, "n k"]]:
     """U_k and V_k, times S_k for the weighted overlaps."""
     left, values, right = torch.linalg.svd(base, full_matrices=False)
-    scale = values[:k] if weighted else torch.ones(k)
+    scale = values[:k] if weighted else values.new_ones(k)
     return left[:, :k] * scale, right[:k].T * scale
 
 

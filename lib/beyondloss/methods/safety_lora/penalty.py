@@ -4,49 +4,49 @@ penalty = safety_lora.OverlapPenalty(model, side="row")   # before training
 loss = loss + strength * penalty(model)
 """
 
-from typing import Any
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from beyondloss.experiment import BadInput, choose
-from beyondloss.methods.safety_lora.overlap import top_factors
-from beyondloss.methods.safety_lora.weights import in_float32, is_matrix, lora_layers
+from beyondloss.methods.safety_lora.overlap import ONE_SIDED, check_k, top_factors
+from beyondloss.methods.safety_lora.weights import Update, in_float32, lora_layers, matrices_of, of_layer
 
 
 class OverlapPenalty:
     """Mean over the trained matrices of overlap (1 = chance) times (|D| / |W0|)^2 (chapter 8, eq. sl-penalty).
 
-    model: before training; its weights are the initial ones. With a `peft` model D is the product of its adapter, else
-    what was added to the weight. side: "column" or "row". k: only the top k singular values of W0 count. weighted:
-    whether they weigh as their squares. Calling it on the same model gives a scalar with a gradient. Raises BadInput.
+    model: before training; its weights are the initial ones. With a `peft` model D is the sum of its active adapters'
+    products, else what was added to the weight. side: "column" or "row". k: only the top k singular values of W0
+    count. weighted: whether they weigh as their squares. Calling it on the same model gives a scalar with a gradient.
+    Embeddings and heads are left out. Raises BadInput.
     """
 
     def __init__(
         self,
         model: nn.Module,
         side: str = "row",
-        k: int | None = None,
+        k: Integral | None = None,
         weighted: bool = True,
     ):
-        self.side = choose("side", side, ("column", "row"))
+        self.side = choose("side", side, ONE_SIDED)
         if not weighted and k is None:
             raise BadInput(
                 "the uniform overlap is one by definition without k: give the size of the top subspace"
             )
         self.terms: dict[str, tuple[Tensor, Tensor | None]] = {}
-        with torch.no_grad():
-            for name, base, _ in trained_matrices(model):
-                start = None if lora_layers(model) else base.clone()
-                self.terms[name] = self.moment(name, base, k, weighted), start
+        for name, (weight, update) in trained_matrices(model).items():
+            base = in_float32(name, weight)
+            start = base.clone() if update is None else None
+            self.terms[name] = self.moment(name, base, k, weighted), start
         if not self.terms:
             raise BadInput("the model trains no matrix between activations: nothing can be penalised")
 
-    def moment(self, name: str, base: Float[Tensor, "m n"], k: int | None, weighted: bool) -> Tensor:
+    def moment(self, name: str, base: Float[Tensor, "m n"], k: Integral | None, weighted: bool) -> Tensor:
         """What D is weighed with: |D|_K^2 = tr(K D D^T) or tr(D K D^T) is overlap times (|D| / |W0|)^2."""
-        if k is not None and not 1 <= k <= min(base.shape):
-            raise BadInput(f"k must be between 1 and {min(base.shape)} for {name}, not {k}")
+        check_k(k, base, name)
         if k is None:
             kept = base if self.side == "column" else base.T
         else:
@@ -56,33 +56,31 @@ class OverlapPenalty:
         return moment * (len(moment) / moment.trace() / base.square().sum())
 
     def __call__(self, model: nn.Module) -> Float[Tensor, ""]:
-        found = {name: (base, factors) for name, base, factors in trained_matrices(model)}
-        if found.keys() != self.terms.keys():
+        found = trained_matrices(model)
+        made_for = {name: start is None for name, (_, start) in self.terms.items()}
+        if {name: update is not None for name, (_, update) in found.items()} != made_for:
             raise BadInput("the model's trained matrices are not those that the penalty was made for")
         total = torch.zeros((), device=next(model.parameters()).device)
         for name, (moment, start) in self.terms.items():
-            base, factors = found[name]
-            total = total + self.term(moment, base - start if start is not None else None, factors)
+            weight, update = found[name]
+            total = total + self.term(moment, update or Update(dense=weight.float() - start))
         return total / len(self.terms)
 
-    def term(self, moment: Tensor, dense: Tensor | None, factors: tuple[Tensor, Tensor] | None) -> Tensor:
-        if dense is not None:
+    def term(self, moment: Tensor, update: Update) -> Tensor:
+        if update.dense is not None:
+            dense = update.dense
             return (moment @ dense * dense).sum() if self.side == "column" else (dense @ moment * dense).sum()
-        left, right = factors
+        left, right = update.left, update.right
         if self.side == "column":
             return (left.T @ moment @ left * (right @ right.T)).sum()
         return (left.T @ left * (right @ moment @ right.T)).sum()
 
 
-def trained_matrices(model: nn.Module) -> Any:
-    """Name, base weight and, with LoRA, the two factors (scale times B, A), of every matrix that is trained."""
-    layers = lora_layers(model)
-    for name, layer in layers.items():
-        adapter = layer.active_adapters[0]
-        scaled = layer.scaling[adapter] * layer.lora_B[adapter].weight
-        yield name, in_float32(name, layer.get_base_layer().weight), (scaled, layer.lora_A[adapter].weight)
-    if layers:
-        return
-    for name, weight in model.named_parameters():
-        if weight.requires_grad and is_matrix(name, weight.dim()):
-            yield name, weight, None
+def trained_matrices(model: nn.Module) -> dict[str, tuple[Tensor, Update | None]]:
+    """Name -> weight and, with LoRA, its update, of every matrix that is trained."""
+    # without gradients, a weight that is stored transposed would look as if it were not trained
+    with torch.enable_grad():
+        weights = matrices_of(model)
+        if layers := lora_layers(model):
+            return {name: (weights[name], of_layer(name, layer)) for name, layer in layers.items()}
+        return {name: (weight, None) for name, weight in weights.items() if weight.requires_grad}

@@ -14,7 +14,7 @@ from torch import nn
 from beyondloss.data import completions
 from beyondloss.methods.safety_lora import published, rulebook
 from beyondloss.methods.safety_lora.arms import Arm, named
-from beyondloss.methods.safety_lora.overlap import overlap
+from beyondloss.methods.safety_lora.overlap import ONE_SIDED, overlap
 from beyondloss.methods.safety_lora.settings import RealPoint
 from beyondloss.models.language import Loaded, load
 from beyondloss.trainers import TrainConfig
@@ -70,5 +70,5 @@ def described(point: RealPoint, arm: Arm, network: nn.Module) -> dict:
     base = network if arm.lora else loaded_for(point).model
     frame = overlap(base, network).frame
     mlp = frame[frame["matrix"].str.contains(".mlp.", regex=False)]
-    found = {f"{side}_overlap": float(mlp[side].mean()) for side in ("column", "row")}
+    found = {f"{side}_overlap": float(mlp[side].mean()) for side in ONE_SIDED}
     return found | {name: float(mlp[name].mean()) for name in ("relative_norm", "stable_rank")}

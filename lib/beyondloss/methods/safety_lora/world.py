@@ -75,12 +75,6 @@ def joined(*parts: Answered) -> Answered:
     return Answered(torch.cat([p.tokens for p in parts]), torch.cat([p.answer for p in parts]))
 
 
-def some(part: Answered, count: int) -> Answered:
-    """The first `count` rows, from the beginning again where there are fewer."""
-    index = torch.arange(count) % len(part)
-    return Answered(part.tokens[index], part.answer[index])
-
-
 class World:
     """Objects with category, tool and material, drawn anew for every seed, and which of them are forbidden.
 
