@@ -1,6 +1,6 @@
-"""One name out of several: what a reader is told who asks for none of them."""
+"""What a reader is told who asks for a name that is not there, or gives a text where a list belongs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,3 +18,9 @@ def choose(kind: str, name: Any, valid: Iterable) -> Any:
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     quoted = any("," in str(one) for one in valid)  # a list of names that have commas would not be read
     raise BadInput(f"unknown {kind} {name!r}{hint} Valid: {', '.join(map(repr if quoted else str, valid))}.")
+
+
+def refuse_text(value: Any, what: str, wanted: str) -> None:
+    """ValueError for a text or a mapping in place of a list: its letters, or keys, would be taken for entries."""
+    if isinstance(value, (str, bytes, Mapping)):
+        raise ValueError(f"{what} must be {wanted}, not the {type(value).__name__} {value!r:.60}")

@@ -95,6 +95,29 @@ def math_folder(tmp_path, fresh_dataset_cache):
 
 
 @pytest.fixture
+def own_plot_settings():
+    """Settings of matplotlib and figures that end with the test."""
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context():
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def refused_in_one_line():
+    """Check that loading a folder raises HubError in one line that names the folder and matches what is said."""
+    from beyondloss.data import HubError
+
+    def check(load, folder, said):
+        with pytest.raises(HubError, match=said) as caught:
+            load(str(folder))
+        assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+    return check
+
+
+@pytest.fixture
 def covered_texts():
     """Pairs of texts of a matplotlib figure, titles and ticks too, of which one covers a part of the other."""
     from matplotlib.text import Text

@@ -1,5 +1,6 @@
 """The recipe for fine-tuning, on a tiny Llama: its loss against a loop, LoRA, epochs, penalties, resuming."""
 
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from beyondloss.data import Answered, completions
 from beyondloss.models import Ensemble, stand_ins
-from beyondloss.trainers import AnswerLosses, Lora, Streams, TrainConfig, fine_tune, with_lora
+from beyondloss.models.generation import Sampling, generate
+from beyondloss.trainers import AnswerLosses, BadCheckpoint, Lora, Streams, TrainConfig, fine_tune, with_lora
 from beyondloss.trainers.fine_tuning import Epochs, answer_objective, body, in_slices, losses_of_all
 
 # peft asks transformers for a property by its old name
@@ -52,14 +54,45 @@ def test_what_is_too_long_is_cut():
     assert TOKENIZER.decode(cut.tokens[1]) == "abcdef"
 
 
-def test_a_template_that_writes_the_start_token_gets_no_second_one():
+@pytest.mark.parametrize(
+    ("rows", "context", "said"),
+    [
+        ([], 8, "there are no rows"),
+        (["ab", "cd"], 8, "row 0 must be a pair .*, not the str 'ab'"),
+        ([("a", "b"), {"prompt": "a", "completion": "b"}], 8, "row 1 must be a pair .*, not the dict"),
+        ("ab", 8, "rows must be a list of pairs"),
+        ([("a", "b"), ("", "b")], 8, "the prompt of row 1 is empty"),
+        ([("a", "b")], 1, "not 1"),
+        ([("a", "b")], 0, "not 0"),
+        ([("a", "b")], -3, "not -3"),
+    ],
+)
+def test_rows_that_nothing_can_be_learned_from_are_refused(rows, context, said):
+    unchecked = inspect.unwrap(completions)  # the tests' type checker knows what a pair is, a reader has none
+    with pytest.raises(ValueError, match=said):
+        unchecked(rows, TOKENIZER, context)
+
+
+def test_an_empty_prompt_may_follow_a_start_token():
+    laid_out = completions([("", "b")], with_start_token(), 5)
+    assert laid_out.answer.tolist() == [[False, True, True, False, False]]
+
+
+def with_start_token():
+    """A tokenizer that writes its start token before every text."""
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = stand_ins.byte_tokenizer()
     start = (tokenizer.bos_token, tokenizer.bos_token_id)
     tokenizer._tokenizer.post_processor = TemplateProcessing(f"{start[0]} $A", special_tokens=[start])
-    laid_out = completions([("a", "b"), (f"{start[0]}a", "b")], tokenizer, 5)
-    assert torch.equal(laid_out.tokens[0], laid_out.tokens[1]) and laid_out.tokens[0, 0] == start[1]
+    return tokenizer
+
+
+def test_a_template_that_writes_the_start_token_gets_no_second_one():
+    tokenizer = with_start_token()
+    laid_out = completions([("a", "b"), (f"{tokenizer.bos_token}a", "b")], tokenizer, 5)
+    assert torch.equal(laid_out.tokens[0], laid_out.tokens[1])
+    assert laid_out.tokens[0, 0] == tokenizer.bos_token_id
 
 
 # The loss ----------------------------------------------------------------------------------------------------
@@ -241,6 +274,78 @@ def test_a_resumed_run_is_the_uninterrupted_one(data, tmp_path, rho):
     assert again.rows == history.rows and [row["step"] for row in history.rows] == [5, 10]
 
 
+def test_another_run_is_not_resumed(data, tmp_path):
+    """What changes the numbers of a run and neither its settings nor the shapes of its weights."""
+    config = replace(CONFIG, steps=4, checkpoint_every=2)
+
+    def shrink(model):
+        return 0.01 * sum(p.square().sum() for p in model.parameters() if p.requires_grad)
+
+    def run(data=data, batch=4, lora=Lora(2, dropout=0.1), penalty=shrink, base=0):  # noqa: B008
+        model = AnswerLosses(with_lora(network(base), lora, seed=1))
+        fine_tune(model, data, config, batch, penalty=penalty, checkpoint=tmp_path / "run.pt")
+
+    run()
+    run()
+    others = {
+        "batch: 4 there, 5 here": {"batch": 5},
+        "rows: 12 there, 6 here": {"data": data.rows(torch.arange(6))},
+        "data: ": {"data": replace(data, tokens=data.tokens.flip(0), answer=data.answer.flip(0))},
+        "lora_alpha of adapter default: 16.0 there, 8.0 here": {"lora": Lora(2, 8.0, dropout=0.1)},
+        "use_rslora of adapter default": {"lora": Lora(2, rule="sqrt", dropout=0.1)},
+        "lora_dropout of adapter default": {"lora": Lora(2, dropout=0.2)},
+        "penalty: .*shrink there, None here": {"penalty": None},
+        "frozen weights": {"base": 1},
+    }
+    for said, other in others.items():
+        with pytest.raises(BadCheckpoint, match=rf"of another run \({said}"):
+            run(**other)
+
+
+def test_a_checkpoint_holds_what_is_trained(data, tmp_path):
+    model = AnswerLosses(with_lora(network(), Lora(2), seed=1))
+    config = replace(CONFIG, steps=2, checkpoint_every=2)
+    fine_tune(model, data, config, 4, checkpoint=tmp_path / "run.pt")
+    kept = torch.load(tmp_path / "run.pt", weights_only=True)["model"]
+    trained = {f"networks.0.{name}": p for name, p in model.named_parameters() if p.requires_grad}
+    assert {name for name in kept if "lora" in name} == set(trained) == set(kept)
+    assert all(torch.equal(kept[name], trained[name]) for name in trained)
+
+
+def test_without_a_trainable_weight_one_line_says_so(data):
+    model = AnswerLosses(network()).requires_grad_(False)
+    with pytest.raises(ValueError, match="no weight of the model requires a gradient"):
+        fine_tune(model, data, CONFIG, batch=4)
+
+
+def test_a_step_of_several_batches_is_that_of_one_large_batch():
+    """Answers of one to nine tokens: a mean of the batches' means would be another loss."""
+    rows = [(str(n), "a" * n) for n in range(9)]
+    data = completions(rows, TOKENIZER, 12)
+    small, large = AnswerLosses(network()), AnswerLosses(network())
+    config = replace(CONFIG, steps=3, optimizer="sgd", clip=0.0)
+    fine_tune(small, data, replace(config, accumulate=4), batch=2)
+    fine_tune(large, data, config, batch=8)
+    for name, weight in weights(large).items():
+        torch.testing.assert_close(weights(small)[name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_models_are_evaluated_without_dropout_and_keep_their_mode(data):
+    model = AnswerLosses(with_lora(network(), Lora(4, dropout=0.5), seed=0))
+    modes = {name: module.training for name, module in model.named_modules()}
+    assert (
+        len(set(modes.values())) == 2
+    )  # the network was loaded for evaluation, the modules around it are new
+    fine_tune(model, data, replace(CONFIG, steps=5), batch=4)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    model.train()
+    found = [losses_of_all(Ensemble([model]), data) for _ in range(2)]
+    assert torch.equal(*found)
+    written = [generate(model.network, TOKENIZER, ["1+2="], Sampling(6)) for _ in range(2)]
+    assert written[0] == written[1]
+    assert all(module.training for module in model.modules())
+
+
 def test_an_epoch_has_every_row_once():
     choose, streams, seen = Epochs(rows=10, batch=4, seed=5), Streams([0]), []
     for streams.batch in range(10):
@@ -309,8 +414,9 @@ def test_a_factor_of_zero_holds_a_part_still(data, optimizer):
 def test_a_part_that_is_not_there_is_named(data):
     with pytest.raises(ValueError, match="lr_factors: no trainable weight has 'projector' in its name"):
         fine_tune(AnswerLosses(network()), data, replace(CONFIG, lr_factors=(("projector", 2.0),)), batch=4)
-    with pytest.raises(ValueError, match="factor of lr_factors for 'a' must not be negative"):
-        replace(CONFIG, lr_factors=(("a", -1.0),))
+    for factor in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="factor of lr_factors for 'a' must not be negative or infinite"):
+            replace(CONFIG, lr_factors=(("a", factor),))
 
 
 # LoRA --------------------------------------------------------------------------------------------------------
@@ -342,7 +448,9 @@ def test_lora_goes_where_it_is_told_and_starts_as_nothing(data):
     [
         (lambda: Lora(0), "rank must be at least 1"),
         (lambda: Lora(1, rule="square"), "rule"),
-        (lambda: Lora(1, targets=("up_prj",)), r"no matrices up_prj \(did you mean up_proj\?\)"),
+        (lambda: Lora(1, targets=("up_prj",)), "target of LoRA 'up_prj'; did you mean 'up_proj'"),
+        (lambda: Lora(1, alpha=float("nan")), "alpha must be positive and finite"),
+        (lambda: Lora(1, dropout=1.0), "dropout lie in"),
         (lambda: Lora(1, layers=(1, 3)), "layers 0 to 1"),
     ],
 )

@@ -70,6 +70,8 @@ def test_drawn_tokens_have_the_law_of_the_logits():
     assert torch.allclose(found, (logits[0] / 2).softmax(-1), atol=0.01)
     assert drawn_token(logits[:1], 0.0, uniform[:1]).item() == 1
     likely = torch.bincount(drawn_token(logits, 1.0, uniform, top_p=0.9), minlength=3) / 40_000
+    impossible = torch.tensor([[-torch.inf, 0.0, 0.0]])
+    assert drawn_token(impossible, 1.0, torch.zeros(1)).item() == 1
     assert likely[2] == 0 and torch.allclose(likely[:2], logits[0, :2].softmax(-1), atol=0.01)
 
 
@@ -111,13 +113,38 @@ def test_decoding_halts_where_every_row_has_stopped(loaded):
     assert short[0].text == "" and short[0].tokens == 1
 
 
-def test_the_models_own_settings_do_not_change_what_is_drawn(loaded):
-    model, before = loaded.model, texts(generate(*loaded, PROMPTS, Sampling(8)))
-    model.generation_config.repetition_penalty = 5.0
-    try:
-        assert texts(generate(*loaded, PROMPTS, Sampling(8))) == before
-    finally:
-        model.generation_config.repetition_penalty = None
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"repetition_penalty": 5.0},
+        {"no_repeat_ngram_size": 1},
+        {"suppress_tokens": list(range(200))},
+        {"num_beams": 3},
+        {"max_time": 1e-9},
+    ],
+)
+@pytest.mark.parametrize("how", [Sampling(8), Sampling(8, 1.0, samples=2)])
+def test_the_models_own_settings_do_not_change_what_is_drawn(loaded, monkeypatch, settings, how):
+    model, before = loaded.model, texts(generate(*loaded, PROMPTS, how))
+    for name, value in settings.items():
+        monkeypatch.setattr(model.generation_config, name, value)
+    own = model.generation_config
+    assert texts(generate(*loaded, PROMPTS, how)) == before
+    assert model.generation_config is own
+
+
+def test_the_models_own_ends_end_a_text(loaded, monkeypatch):
+    (whole,) = generate(*loaded, PROMPTS[:1], Sampling(8))
+    first = loaded.tokenizer(whole[0].text).input_ids[0]
+    monkeypatch.setattr(loaded.model.generation_config, "eos_token_id", [first])
+    assert generate(*loaded, PROMPTS[:1], Sampling(8))[0][0].tokens == 1
+
+
+def test_what_is_no_list_of_prompts_is_refused(loaded):
+    with pytest.raises(ValueError, match="prompts must be a list of texts, not the str 'abc'"):
+        generate(*loaded, "abc", Sampling(2))
+    with pytest.raises(ValueError, match="a prompt is empty"):
+        generate(*loaded, ["abc", ""], Sampling(2))
 
 
 def test_chat_needs_a_template(loaded, byte_tokenizer):
@@ -137,9 +164,11 @@ def test_chat_needs_a_template(loaded, byte_tokenizer):
         ({"max_new_tokens": 0}, "at least 1"),
         ({"samples": 0}, "at least 1"),
         ({"temperature": -1.0}, "temperature must not be negative"),
+        ({"temperature": float("nan")}, "temperature must not be negative or infinite"),
         ({"top_p": 0.0}, "top_p lie in"),
+        ({"stop": "ab"}, "stop"),
     ],
 )
 def test_impossible_sampling(wrong, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, TypeError), match=said):  # a type checker knows that stop is no text
         Sampling(**({"max_new_tokens": 4} | wrong))

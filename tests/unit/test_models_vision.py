@@ -72,6 +72,19 @@ def test_more_poolings_than_pixels_are_refused():
         vision.build("convnet", 10, size=8, depth=4)
 
 
+@pytest.mark.parametrize("name", ["mlp", "convnet"])
+@pytest.mark.parametrize("what", ["n_classes", "channels", "size"])
+def test_sizes_below_one_are_refused(name, what):
+    with pytest.raises(ValueError, match=f"{what} must be at least 1, got 0"):
+        vision.build(name, **({"n_classes": 10} | {what: 0}))
+
+
+@pytest.mark.parametrize("name, option", [("convnet", "width"), ("convnet", "depth"), ("mlp", "hidden")])
+def test_options_below_one_are_refused(name, option):
+    with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
+        vision.build(name, 10, **{option: 0})
+
+
 def test_without_timm_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ImportError, match=r"timm's \(.*\): pip install -e '.\[vision\]'"):

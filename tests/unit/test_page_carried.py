@@ -12,12 +12,7 @@ import seaborn as sns
 
 from beyondloss.page import artists, carried, show_figure, theme
 
-
-@pytest.fixture(autouse=True)
-def own_settings():
-    with matplotlib.rc_context():
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("own_plot_settings")
 
 
 def read(figure):

@@ -25,11 +25,7 @@ VISION = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def own_settings():
-    with matplotlib.rc_context():
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("own_plot_settings")
 
 
 def linear(code):

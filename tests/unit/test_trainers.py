@@ -418,6 +418,7 @@ def test_every_step_has_its_learning_rate():
         ({"accumulate": 0}, "accumulate must be positive, got 0"),
         ({"rho": -0.1}, "rho must not be negative, got -0.1"),
         ({"clip": -1.0}, "clip must not be negative, got -1.0"),
+        ({"lr": float("nan")}, "lr must be finite, got nan"),
     ],
 )
 def test_impossible_settings_are_refused(change, message):

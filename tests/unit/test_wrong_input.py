@@ -183,6 +183,7 @@ def test_without_control_groups_there_is_no_limit(tmp_path):
 
 PICTURES = np.random.default_rng(0).normal(size=(6, 2, 3, 3)).astype(np.float32)
 CLASSES = np.array([0, 1, 2, 0, 1, 2])
+BYTES = np.arange(PICTURES.size, dtype=np.uint8).reshape(PICTURES.shape)
 
 
 def flat(channel: int) -> np.ndarray:
@@ -198,6 +199,14 @@ def flat(channel: int) -> np.ndarray:
         ((PICTURES, CLASSES), (PICTURES, CLASSES + 1), "labels from 1 to 3 name classes beyond the 3"),
         ((PICTURES, CLASSES), (PICTURES, CLASSES - 1), "labels from -1 to 1"),
         ((PICTURES, CLASSES), (PICTURES[:, :1], CLASSES), "test images are"),
+        (
+            (BYTES, CLASSES),
+            (BYTES / 255, CLASSES),
+            "training images are torch.uint8, test images torch.float",
+        ),
+        ((PICTURES, CLASSES - 1), None, "training labels must be classes from 0 on, got -1"),
+        ((PICTURES[:0], CLASSES[:0]), None, "no images"),
+        ((PICTURES, CLASSES), (PICTURES[:0], CLASSES[:0]), "no images"),
         ((np.where(PICTURES > 1, np.nan, PICTURES), CLASSES), None, "not finite"),
     ],
 )

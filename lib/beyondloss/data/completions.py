@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from beyondloss.choices import refuse_text
+
 PADDING = -1  # stands for no token until the completion is marked
 
 
@@ -48,14 +50,29 @@ def completions(rows: Iterable[tuple[str, str]], tokenizer: Any, context: int) -
     """Pairs (prompt, completion) in `context` tokens, the end token after each completion.
 
     The two are tokenized apart. Prompts are cut to leave room for one token, completions at `context`. A prompt that
-    begins with the start token, as chat templates write it, gets no second one.
+    begins with the start token, as chat templates write it, gets no second one. ValueError for no rows, for texts in
+    place of pairs, for a context of fewer than two tokens, and for a prompt without any token: nothing would stand
+    before the completion's first token to predict it.
     """
+    if context < 2:
+        raise ValueError(
+            f"a context holds at least a token of the prompt and one of the completion, not {context}"
+        )
+    refuse_text(rows, "rows", "a list of pairs (prompt, completion)")
     laid_out = []
-    for prompt, completion in rows:
+    for number, pair in enumerate(rows):
+        refuse_text(pair, f"row {number}", "a pair (prompt, completion)")
+        prompt, completion = pair
         start = prompt_tokens(tokenizer, prompt)[: context - 1]
+        if not start:
+            raise ValueError(
+                f"the prompt of row {number} is empty, and the tokenizer adds no start token to predict from"
+            )
         end = tokenizer(completion, add_special_tokens=False).input_ids + [tokenizer.eos_token_id]
         tokens = (start + end)[:context]
         laid_out.append((tokens + [PADDING] * (context - len(tokens)), len(start)))
+    if not laid_out:
+        raise ValueError("there are no rows: give at least one pair (prompt, completion)")
     filled = stacked(laid_out)
     return Answered(
         filled.tokens.where(filled.tokens != PADDING, tokenizer.eos_token_id),

@@ -37,6 +37,10 @@ class Labelled(NamedTuple):
         labels = labels.long()
         if images.dim() != 4 or images.shape[2] != images.shape[3]:
             raise ValueError(f"images must be [image, channel, size, size], not {list(images.shape)}")
+        if not len(images):
+            raise ValueError(
+                "a part of an image set has no images; in place of a test part that is not there: None"
+            )
         if list(labels.shape) != [len(images)]:
             raise ValueError(f"{len(images)} images have labels {list(labels.shape)}, one each is asked for")
         if images.is_floating_point() and not images.isfinite().all():
@@ -84,6 +88,8 @@ class ImageSet:
         statistics of that part. ValueError for images or classes that a network cannot be trained on.
         """
         train, test = (part and Labelled.of(*part) for part in (train, test))
+        if (lowest := int(train.labels.min())) < 0:
+            raise ValueError(f"training labels must be classes from 0 on, got {lowest}")
         if not (counts := torch.bincount(train.labels)).all():
             raise ValueError(f"class {int(counts.argmin())} of 0 to {len(counts) - 1} has no training images")
         names = tuple(names or map(str, range(len(counts))))
@@ -94,6 +100,11 @@ class ImageSet:
         if test and test.images.shape[1:] != train.images.shape[1:]:
             raise ValueError(
                 f"test images are {list(test.images.shape[1:])}, training images {list(train.images.shape[1:])}"
+            )
+        if test and test.images.is_floating_point() != train.images.is_floating_point():
+            raise ValueError(
+                f"training images are {train.images.dtype}, test images {test.images.dtype}: both must be integers, or "
+                "both floats, in the same units"
             )
         if test and not set(test.labels.tolist()) <= set(range(len(counts))):
             raise ValueError(

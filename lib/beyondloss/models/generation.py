@@ -5,8 +5,10 @@ not depend on what else is in the batch, and a prompt that is read once for all 
 """
 
 import hashlib
+import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from beyondloss.choices import refuse_text
 from beyondloss.data import HubError
 from beyondloss.data.completions import prompt_tokens
+from beyondloss.models.modes import in_mode
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ class Sampling:
             raise ValueError(
                 f"max_new_tokens and samples must be at least 1: {self.max_new_tokens}, {self.samples}"
             )
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
+        if not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
             raise ValueError(
-                f"temperature must not be negative and top_p lie in (0, 1]: {self.temperature}, {self.top_p}"
+                "temperature must not be negative or infinite and top_p lie in (0, 1]: "
+                f"{self.temperature}, {self.top_p}"
             )
+        refuse_text(self.stop, "stop", "a tuple of texts")
 
 
 @dataclass(frozen=True)
@@ -59,15 +65,24 @@ class Continuation:
 def generate(
     model: nn.Module, tokenizer: Any, prompts: Sequence[str], how: Sampling, batch: int = 64
 ) -> list[list[Continuation]]:
-    """`how.samples` continuations of every prompt, `batch` prompts at a time, or fewer where memory is short."""
+    """`how.samples` continuations of every prompt, `batch` prompts at a time, or fewer where memory is short.
+
+    The model writes without dropout, in whatever mode it is found and left, and by nothing but `how`: its own settings
+    of generation count only for the tokens that end a text. What is drawn belongs to the prompt and the seed, so two
+    equal prompts get the same continuations: ask for `samples` to have several. ValueError for a text in place of the
+    list of prompts, and for a prompt without any token.
+    """
     from accelerate.utils import find_executable_batch_size
+
+    refuse_text(prompts, "prompts", "a list of texts")
 
     @find_executable_batch_size(starting_batch_size=batch)  # halves until a batch fits in memory
     def all_of_them(size: int) -> list[list[Continuation]]:
         starts = range(0, len(prompts), size)
         return [row for i in starts for row in one_batch(model, tokenizer, prompts[i : i + size], how)]
 
-    return all_of_them()
+    with in_mode(model, training=False):
+        return all_of_them()
 
 
 def chat_prompt(tokenizer: Any, question: str, opening: str = "") -> str:
@@ -87,9 +102,9 @@ def one_batch(
     tokens, mask = padded_left(tokenizer, prompts, model.device)
     draw = Draw(torch.cat([uniforms(how, prompt) for prompt in prompts]).to(model.device), how)
     if how.samples == 1:
-        written = continued(model, tokenizer, tokens, mask, how, draw, how.max_new_tokens)
+        written = continued(model, tokenizer, tokens, mask, draw)
     else:
-        written = after_one_reading(model, tokenizer, tokens, mask, how, draw)
+        written = after_one_reading(model, tokenizer, tokens, mask, draw)
     log_probabilities = torch.stack(draw.log_probabilities, 1).cpu()
     found = [
         continuation(tokenizer, row, log_p, ends_of(model, tokenizer), how.stop)
@@ -103,22 +118,21 @@ def after_one_reading(
     tokenizer: Any,
     tokens: Int[Tensor, "prompt time"],
     mask: Int[Tensor, "prompt time"],
-    how: Sampling,
     draw: "Draw",
 ) -> Int[Tensor, "row longer"]:
     """Prompts and their samples: each prompt is read once, and its keys and values are copied for its samples."""
     position = (mask.cumsum(1) - 1).clamp(min=0)
     read = model(input_ids=tokens, attention_mask=mask, position_ids=position, use_cache=True)
-    read.past_key_values.batch_repeat_interleave(how.samples)
-    tokens, mask = (tensor.repeat_interleave(how.samples, 0) for tensor in (tokens, mask))
-    first = draw.tokens(read.logits[:, -1].repeat_interleave(how.samples, 0))
+    samples = draw.how.samples
+    read.past_key_values.batch_repeat_interleave(samples)
+    tokens, mask = (tensor.repeat_interleave(samples, 0) for tensor in (tokens, mask))
+    first = draw.tokens(read.logits[:, -1].repeat_interleave(samples, 0))
     tokens = torch.cat([tokens, first[:, None]], 1)
     ended = torch.isin(first, torch.tensor(ends_of(model, tokenizer), device=first.device))
-    if how.max_new_tokens == 1 or ended.all():
+    if draw.left == 0 or ended.all():
         return tokens
     mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-    cache, left = read.past_key_values, how.max_new_tokens - 1
-    return continued(model, tokenizer, tokens, mask, how, draw, left, past_key_values=cache)
+    return continued(model, tokenizer, tokens, mask, draw, past_key_values=read.past_key_values)
 
 
 def continued(
@@ -126,27 +140,42 @@ def continued(
     tokenizer: Any,
     tokens: Int[Tensor, "row time"],
     mask: Int[Tensor, "row time"],
-    how: Sampling,
     draw: "Draw",
-    count: int,
     **cache: Any,
 ) -> Int[Tensor, "row longer"]:
-    """The rows with at most `count` tokens more; what stands behind the end of a row means nothing."""
+    """The rows with all tokens that are left to draw; what stands behind the end of a row means nothing."""
     from transformers import LogitsProcessorList
 
-    stop = {"stop_strings": list(how.stop), "tokenizer": tokenizer} if how.stop else {}
-    return model.generate(
-        tokens,
-        attention_mask=mask,
-        max_new_tokens=count,
-        do_sample=False,  # what is drawn, `draw` leaves as the only possible token
-        repetition_penalty=1.0,  # whatever the model's own settings say
-        logits_processor=LogitsProcessorList([draw]),
-        eos_token_id=ends_of(model, tokenizer),
-        pad_token_id=pad_of(tokenizer),
-        **stop,
-        **cache,
-    )
+    stop, ends = draw.how.stop, ends_of(model, tokenizer)
+    with without_own_settings(model):
+        return model.generate(
+            tokens,
+            attention_mask=mask,
+            max_new_tokens=draw.left,
+            do_sample=False,  # what is drawn, `draw` leaves as the only possible token
+            logits_processor=LogitsProcessorList([draw]),
+            eos_token_id=ends,
+            pad_token_id=pad_of(tokenizer),
+            **({"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}),
+            **cache,
+        )
+
+
+@contextmanager
+def without_own_settings(model: nn.Module) -> Iterator[None]:
+    """Put the model's own settings aside, from which `transformers` fills in whatever a call leaves open."""
+    from transformers import GenerationConfig
+
+    # an adapter around the network shows the network's settings as if it had its own
+    owners = [module for module in model.modules() if "generation_config" in vars(module)]
+    found = [module.generation_config for module in owners]
+    for module in owners:
+        module.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        for module, own in zip(owners, found, strict=True):
+            module.generation_config = own
 
 
 class Draw:
@@ -155,6 +184,11 @@ class Draw:
     def __init__(self, uniform: Float[Tensor, "row step"], how: Sampling):
         self.uniform, self.how = uniform, how
         self.log_probabilities: list[Float[Tensor, " row"]] = []
+
+    @property
+    def left(self) -> int:
+        """How many more tokens a row may get."""
+        return self.how.max_new_tokens - len(self.log_probabilities)
 
     def __call__(
         self, written: Int[Tensor, "row time"], logits: Float[Tensor, "row vocabulary"]
@@ -186,7 +220,9 @@ def drawn_token(
 
         logits = TopPLogitsWarper(top_p)(None, logits)
     cumulative = logits.softmax(-1).cumsum(-1)
-    place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:])
+    # at a uniform of exactly 0 the first token would be drawn even where it is impossible
+    passed = (uniform[:, None] * cumulative[:, -1:]).clamp(min=torch.finfo(cumulative.dtype).tiny)
+    place = torch.searchsorted(cumulative, passed)
     return place.squeeze(1).clamp(max=logits.shape[1] - 1)
 
 
@@ -200,8 +236,10 @@ def uniforms(how: Sampling, prompt: str) -> Float[Tensor, "sample step"]:
 def padded_left(
     tokenizer: Any, prompts: Sequence[str], device: str | torch.device
 ) -> tuple[Int[Tensor, "prompt time"], Int[Tensor, "prompt time"]]:
-    """Tokens of prompts that end together, and which of them are no padding."""
+    """Tokens of prompts that end together, and which of them are no padding. ValueError for a prompt of no tokens."""
     rows = [prompt_tokens(tokenizer, prompt) for prompt in prompts]
+    if not all(rows):
+        raise ValueError("a prompt is empty, and the tokenizer adds no start token to write from")
     longest = max(map(len, rows))
     tokens = [[pad_of(tokenizer)] * (longest - len(row)) + row for row in rows]
     mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]

@@ -28,12 +28,22 @@ def build(name: str, n_classes: int, *, channels: int = 3, size: int = 32, **opt
     Raises BadInput with the nearest match for an unknown name or option of the book's own networks, ValueError for
     sizes that cannot be, ImportError with the way out where timm is asked for and cannot be imported.
     """
-    if choose("network", name, NETWORKS) in TIMM:
+    choose("network", name, NETWORKS)
+    check_counts(n_classes=n_classes, channels=channels, size=size)
+    if name in TIMM:
         return from_timm(TIMM[name], n_classes, channels, size, options)
     make = OWN[name]
     for option in options:
         choose(f"option of {name}", option, list(inspect.signature(make).parameters)[3:])
+    check_counts(**options)
     return make(n_classes, channels, size, **options)
+
+
+def check_counts(**counts: Any) -> None:
+    """ValueError for a number below 1, by its name; what is no number, such as the name of a norm, passes."""
+    for name, count in counts.items():
+        if not isinstance(count, str) and not count >= 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
 
 
 # The book's own --------------------------------------------------------------------------------------------------

@@ -45,6 +45,9 @@ class TrainConfig:
         for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, got {getattr(self, name)!r}")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value}")
         for name in ("steps", "lr", "accumulate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -52,9 +55,9 @@ class TrainConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for pattern, factor in self.lr_factors:
-            if factor < 0:
+            if not 0 <= factor < math.inf:
                 raise ValueError(
-                    f"the factor of lr_factors for {pattern!r} must not be negative, got {factor}"
+                    f"the factor of lr_factors for {pattern!r} must not be negative or infinite, got {factor}"
                 )
 
 

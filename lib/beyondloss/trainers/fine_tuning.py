@@ -7,12 +7,12 @@ It is the book's one training loop with a loss of its own: the cross-entropy of 
 Optimizer, schedule, clipping, accumulation, learning rates by part (`lr_factors`), checkpoints: see `TrainConfig`.
 """
 
-import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,9 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from beyondloss.choices import choose
 from beyondloss.data import Answered
 from beyondloss.models import Ensemble
+from beyondloss.models.modes import in_mode
 from beyondloss.models.vision_language import VISION, embed
+from beyondloss.trainers.checkpoint import digest_of
 from beyondloss.trainers.config import TrainConfig
 from beyondloss.trainers.history import History
 from beyondloss.trainers.loop import Objective, train
@@ -36,6 +39,7 @@ AT_ONCE = 4  # rows of a large model whose activations are held at a time
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
+Rule = Literal["fixed", "proportional", "sqrt"]
 
 
 class AnswerLosses(nn.Module):
@@ -107,22 +111,44 @@ def fine_tune(
 ) -> History:
     """Train the weights of `model` that require gradients; each epoch goes through all rows in an order of its own.
 
-    The loss is the mean cross-entropy of a completion's token, plus `penalty` of the model, once a step. `evaluate`
-    is asked every `config.evaluate_every` steps and at the end; its values stand in the history as lists of one.
-    `data` lies on the model's device. A checkpoint that is found is resumed, as if training had not stopped. With
-    `at_once` a batch goes through in slices of so many rows and activations are computed twice: for large models.
+    The loss of a step is the mean cross-entropy of a completion's token over all its batches, plus `penalty` of the
+    model. `evaluate` is asked every `config.evaluate_every` steps and at the end; its values stand in the history as
+    lists of one. `data` lies on the model's device. A checkpoint that is found is resumed, as if training had not
+    stopped; of a penalty only the name tells whether it is the same. With `at_once` a batch goes through in slices of
+    so many rows and activations are computed twice: for large models. ValueError where no weight requires a gradient.
     """
-    networks = Ensemble([model])
-    loss = answer_objective(data, Epochs(len(data), batch, seed), at_once or batch, recompute=bool(at_once))
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError("no weight of the model requires a gradient: there is nothing to train")
+    networks, epochs = Ensemble([model]), Epochs(len(data), batch, seed)
+    loss = answer_objective(data, epochs, at_once or batch, recompute=bool(at_once))
 
     def objective(networks: Ensemble, streams: Streams) -> Float[Tensor, " member"]:
-        return loss(networks, streams) + (penalty(model) if penalty else 0.0)
+        found = loss(networks, streams)
+        if config.accumulate > 1:  # the loop takes the mean of the batches: each is to count by its tokens
+            found = found * share_of_step(data, epochs, streams.batch, config.accumulate) * config.accumulate
+        return found + (penalty(model) if penalty else 0.0)
 
     def measure(networks: Ensemble) -> dict[str, list[float]]:
         return {name: [value] for name, value in evaluate(model).items()}
 
     streams = Streams([seed], data.tokens.device)
-    return train(networks, objective, config, streams, measure if evaluate else None, checkpoint=checkpoint)
+    about = describe_tuning(model, data, batch, penalty) if checkpoint else None
+    asked = measure if evaluate else None
+    return train(networks, objective, config, streams, asked, checkpoint=checkpoint, about=about)
+
+
+def describe_tuning(
+    model: AnswerLosses, data: Answered, batch: int, penalty: Callable[[AnswerLosses], Tensor] | None
+) -> dict[str, Any]:
+    """What must agree for a run to be resumed, beside the settings and the shapes that the loop knows."""
+    scale = ("lora_alpha", "use_rslora", "lora_dropout")
+    adapters = getattr(model.network, "peft_config", {})
+    name = penalty and getattr(penalty, "__qualname__", type(penalty).__qualname__)
+    tensors = {"tokens": data.tokens, "answer": data.answer, **data.inputs}
+    about = {"batch": batch, "rows": len(data), "data": digest_of(tensors), "penalty": name}
+    for adapter, settings in adapters.items():
+        about |= {f"{field} of adapter {adapter}": getattr(settings, field, None) for field in scale}
+    return about
 
 
 @dataclass(frozen=True)
@@ -136,8 +162,21 @@ class Epochs:
     def __call__(self, streams: Streams) -> Int[Tensor, " row"]:
         """Rows of the batch that the training loop asks for."""
         places = range(streams.batch * self.batch, (streams.batch + 1) * self.batch)
-        chosen = [order_of_epoch(self.rows, self.seed, p // self.rows)[p % self.rows] for p in places]
-        return torch.tensor(chosen, device=streams.device)
+        return torch.tensor(self.rows_at(places), device=streams.device)
+
+    def rows_at(self, places: range) -> list[int]:
+        """Rows at places of the epochs, one epoch after the other."""
+        return [order_of_epoch(self.rows, self.seed, p // self.rows)[p % self.rows] for p in places]
+
+
+def share_of_step(data: Answered, epochs: Epochs, batch: int, accumulate: int) -> Float[Tensor, ""]:
+    """The part of its step's answer tokens that a batch has, by its number."""
+
+    def tokens(first: int, end: int) -> Int[Tensor, ""]:
+        return data.answer[epochs.rows_at(range(first * epochs.batch, end * epochs.batch))].sum()
+
+    start = batch - batch % accumulate
+    return tokens(batch, batch + 1) / tokens(start, start + accumulate)
 
 
 @cache
@@ -183,9 +222,13 @@ def row_losses(model: Ensemble, data: Answered) -> Float[Tensor, " row"]:
 
 @torch.no_grad()
 def losses_of_all(model: Ensemble, data: Answered) -> Float[Tensor, " row"]:
-    """Loss of every row's answer, summed over its tokens, in nats; divide by `data.answer.sum(1)` for a token's."""
+    """Loss of every row's answer, summed over its tokens, in nats; divide by `data.answer.sum(1)` for a token's.
+
+    Without dropout, in whatever mode the model is found and left.
+    """
     index = torch.arange(len(data), device=data.tokens.device)
-    return in_slices(lambda part: row_losses(model, data.rows(part)), index)
+    with in_mode(model, training=False):
+        return in_slices(lambda part: row_losses(model, data.rows(part)), index)
 
 
 @dataclass(frozen=True)
@@ -199,7 +242,7 @@ class Lora:
 
     rank: int
     alpha: float = 16.0
-    rule: Literal["fixed", "proportional", "sqrt"] = "fixed"
+    rule: Rule = "fixed"
     targets: tuple[str, ...] = ATTENTION + FEED_FORWARD
     layers: tuple[int, int] | None = None
     dropout: float = 0.0
@@ -207,8 +250,11 @@ class Lora:
     def __post_init__(self):
         if self.rank < 1:
             raise ValueError(f"the rank must be at least 1, got {self.rank}")
-        if self.rule not in ("fixed", "proportional", "sqrt"):
-            raise ValueError(f"rule must be one of fixed, proportional, sqrt, got {self.rule!r}")
+        if not 0 < self.alpha < math.inf or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"alpha must be positive and finite and dropout lie in [0, 1): {self.alpha}, {self.dropout}"
+            )
+        choose("rule of LoRA", self.rule, get_args(Rule))
 
     @property
     def scale(self) -> float:
@@ -227,10 +273,7 @@ def with_lora(network: nn.Module, lora: Lora, seed: int | None = None) -> "PeftM
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     known = sorted({name.rpartition(".")[2] for name in linear if VISION not in name})
     for target in lora.targets:
-        if target not in known:
-            near = difflib.get_close_matches(target, known, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"the network has no matrices {target}{hint}; it has {', '.join(known)}")
+        choose("target of LoRA", target, known)
     count = network.config.get_text_config().num_hidden_layers
     first, end = lora.layers or (0, count)
     if not 0 <= first < end <= count:

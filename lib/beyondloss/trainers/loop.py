@@ -1,13 +1,15 @@
 """The one training loop of the book."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from beyondloss.models import Ensemble
+from beyondloss.models.modes import in_mode
 from beyondloss.trainers.checkpoint import load_checkpoint, save_checkpoint
 from beyondloss.trainers.config import TrainConfig, lr_at, make_optimizer
 from beyondloss.trainers.history import History
@@ -27,20 +29,22 @@ def train(
     evaluate: Callable[[Ensemble], dict[str, list]] | None = None,
     until: Callable[[dict], bool] | None = None,
     checkpoint: Path | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> History:
     """Train every member of `model` on `objective`; a checkpoint found is resumed.
 
     `evaluate` returns metrics, each a list of one value a member. `until` sees such a row of one member at a time
     and says whether that member has finished. A member whose loss is not finite has diverged. Both are held still
-    from then on, the others go on, and training ends when none is left, so a member fares as it would alone.
-    Raises BadCheckpoint where the file is damaged or of another run.
+    from then on, the others go on, and training ends when none is left, so a member fares as it would alone. At the
+    end every part of the model is in the mode, of training or evaluation, in which it was found.
+    Raises BadCheckpoint where the file is damaged or of another run. `about` says, in plain values, what of the
+    objective must agree for a run to be the same.
     """
     if len(streams.seeds) != model.members:
         raise ValueError(f"{len(streams.seeds)} streams for {model.members} networks")
     optimizer, history, start = make_optimizer(model, config), History.of_members(model.members), 0
     autocast = torch.autocast(streams.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
     losses: list[Tensor] = []
-    model.train()
     if config.compile:
         model.compile()
 
@@ -51,9 +55,9 @@ def train(
         clip_each_member(model, config.clip)
         return current
 
-    with streams.seeded_dropout():
+    with in_mode(model, training=True), streams.seeded_dropout():
         if checkpoint and checkpoint.exists():
-            start = load_checkpoint(checkpoint, config, model, optimizer, streams, history)
+            start = load_checkpoint(checkpoint, config, model, optimizer, streams, history, about)
         hold_still(model, history)
         for done in range(start + 1, config.steps + 1):
             set_lr(optimizer, lr_at(done - 1, config))
@@ -73,7 +77,7 @@ def train(
             if history.over:
                 break
             if saving:
-                save_checkpoint(checkpoint, config, model, optimizer, streams, history, done)
+                save_checkpoint(checkpoint, config, model, optimizer, streams, history, done, about)
     release(optimizer)
     return history
 

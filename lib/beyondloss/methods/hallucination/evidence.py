@@ -1,11 +1,12 @@
 """What a detector may look at: similarities of the target's samples, and, where they are paid for, the verifier's."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from beyondloss.choices import refuse_text
 from beyondloss.methods.hallucination.kernels import Equality, Kernel
 
 Samples = Collection[Collection[Hashable]]  # a list, an array or a column of a table
@@ -100,17 +101,15 @@ def by_position(samples: Samples, what: str) -> list[list[Hashable]]:
     """
     listed = in_order(samples, what)
     for number, drawn in enumerate(listed):
-        if isinstance(drawn, (str, bytes)) or not hasattr(drawn, "__len__"):
-            raise ValueError(
-                f"{what} of question {number} must be a list of answers, not {type(drawn).__name__} {drawn!r}"
-            )
+        refuse_text(drawn, f"{what} of question {number}", "a list of answers")
+        if not hasattr(drawn, "__len__"):
+            raise ValueError(f"{what} of question {number} must be a list of answers, not {drawn!r}")
     return [list(drawn) for drawn in listed]
 
 
 def in_order(rows: Collection, what: str) -> list:
     """The rows as a list; ValueError for a text or a mapping, which have no rows in an order."""
-    if isinstance(rows, (str, bytes, Mapping)):
-        raise ValueError(f"{what} must be a list with one entry a question, not a {type(rows).__name__}")
+    refuse_text(rows, what, "a list with one entry a question")
     return list(rows)
 
 
