@@ -132,6 +132,7 @@ def of_matrix(
 ) -> dict[str, float] | None:
     """Overlaps of one update with their isotropic values divided out, and its size; None for an update of zero."""
     check_k(k, base, name)
+    k = None if k is None else int(k)
     energy = energy_of(update)
     if not energy:
         return None
