@@ -136,9 +136,10 @@ def tally(finding: Finding) -> str:
     """How many tests stand under a claim and what became of them: "3 tests: 2 held (1 after Holm), 1 did not hold"."""
     total = len(finding.tests)
     counts = [
-        f"{number} {verdict}{_survivors(finding, verdict)}" for verdict, number in finding.counts.items()
+        f"{number} {brief(verdict)}{_survivors(finding, verdict)}"
+        for verdict, number in finding.counts.items()
     ]
-    return f"{total} {'test' if total == 1 else 'tests'}: {', '.join(counts)}".replace(" at this scale", "")
+    return f"{total} {'test' if total == 1 else 'tests'}: {', '.join(counts)}"
 
 
 def _survivors(finding: Finding, verdict: str) -> str:
@@ -206,8 +207,12 @@ def _test_row(verdict: Verdict) -> list[str]:
 
 def chip_html(verdict: str) -> str:
     """A verdict in the frame that the site's stylesheet gives it."""
-    shown = verdict.removesuffix(" at this scale")
-    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}">{shown}</span>'
+    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}">{brief(verdict)}</span>'
+
+
+def brief(verdict: str) -> str:
+    """A verdict where the scale is said beside it: "not run" for "not run at this scale"."""
+    return verdict.removesuffix(" at this scale")
 
 
 def published_table(chapter: Chapter, name: str) -> Card:
