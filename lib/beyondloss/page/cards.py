@@ -144,9 +144,10 @@ def tally(finding: Finding) -> str:
     """How many tests stand under a claim and what became of them: "3 tests: 2 held (1 after Holm), 1 did not hold"."""
     total = len(finding.tests)
     counts = [
-        f"{number} {verdict}{_survivors(finding, verdict)}" for verdict, number in finding.counts.items()
+        f"{number} {brief(verdict)}{_survivors(finding, verdict)}"
+        for verdict, number in finding.counts.items()
     ]
-    return f"{total} {'test' if total == 1 else 'tests'}: {', '.join(counts)}".replace(" at this scale", "")
+    return f"{total} {'test' if total == 1 else 'tests'}: {', '.join(counts)}"
 
 
 def _survivors(finding: Finding, verdict: str) -> str:
@@ -213,10 +214,14 @@ def _test_row(verdict: Verdict) -> list[str]:
 
 
 def chip_html(verdict: str, scale: str = "") -> str:
-    """A verdict in the frame that the site's stylesheet gives it; where columns are no room, it says its `scale`."""
-    shown = verdict.removesuffix(" at this scale")
+    """A verdict in the frame that the site's stylesheet gives it; where columns have no room, it says its `scale`."""
     at = f' data-scale="{scale.title()}"' if scale else ""
-    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}"{at}>{shown}</span>'
+    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}"{at}>{brief(verdict)}</span>'
+
+
+def brief(verdict: str) -> str:
+    """A verdict where the scale is said beside it: "not run" for "not run at this scale"."""
+    return verdict.removesuffix(" at this scale")
 
 
 def published_table(chapter: Chapter, name: str) -> Card:

@@ -129,19 +129,16 @@ def _claims(found: list[Finding], scale: str) -> str:
 
 
 def _claim(finding: Finding) -> str:
-    link = f'<a href="{_target(finding.claim.id)}">{finding.claim.id}</a>'
-    tests = "".join(map(_test, finding.tests))
+    tests = "".join(f"<li>{_sentence(test)}</li>" for test in finding.tests)
     folded = f"<details><summary>{tally(finding)}</summary><ul>{tests}</ul></details>"
-    return f"<li>{chip_html(finding.verdict)} {link} {inline_html(finding.claim.statement)}{folded}</li>"
+    return f"<li>{_sentence(finding)}{folded}</li>"
 
 
-def _test(verdict: Verdict) -> str:
-    link = f'<a href="{_target(verdict.claim.id)}">{verdict.claim.id}</a>'
-    return f"<li>{chip_html(verdict.verdict)} {link} {inline_html(verdict.claim.statement)}</li>"
-
-
-def _target(claim: str) -> str:
-    return f"../book/claims.html#{generated.anchor(claim)}"
+def _sentence(found: Finding | Verdict) -> str:
+    """The verdict on a claim or a test, its number, which leads to the page of claims, and what it says."""
+    claim = found.claim
+    link = f'<a href="../book/claims.html#{generated.anchor(claim.id)}">{claim.id}</a>'
+    return f"{chip_html(found.verdict)} {link} {inline_html(claim.statement)}"
 
 
 def _cost(chapter: Chapter, scale: str) -> str:

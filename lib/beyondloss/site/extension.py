@@ -20,7 +20,6 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.pycode.ast import _UnparseVisitor
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
@@ -311,14 +310,8 @@ def finish_site(app: Sphinx, error: Exception | None) -> None:
         (out / "sitemap.xml").write_text(extras.site_map(pages, url), encoding="utf-8")
 
 
-def read_starred() -> None:
-    """Let Sphinx read `Literal[*NAMES]`: up to 7.4 a star in an annotation costs a module its page of source."""
-    if not hasattr(_UnparseVisitor, "visit_Starred"):
-        _UnparseVisitor.visit_Starred = lambda self, node: f"*{self.visit(node.value)}"
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
-    read_starred()
+    theme_patches.read_starred()
     app.add_transform(Theorems)
     app.add_directive("explorer", ExplorerDirective)
     app.connect("builder-inited", read_labels)

@@ -23,7 +23,7 @@ from beyondloss.experiment import Chapter, Finding, Plan, Store, Verdict, durati
 from beyondloss.experiment.claims import NOT_RUN, ORDER, by_deciding_tests
 from beyondloss.experiment.errors import choose
 from beyondloss.experiment.judging import tables
-from beyondloss.page.cards import chip_html, details, nothing_run, statement_lines, tally
+from beyondloss.page.cards import brief, chip_html, details, nothing_run, statement_lines, tally
 from beyondloss.site.benchmarks import benchmarks_table, students_table
 from beyondloss.site.mutants import mutants_table
 
@@ -113,8 +113,7 @@ def summary(_to_root: str) -> str:
 def verdict_counts(found: list[Finding]) -> str:
     """How many claims got which verdict: "5 held, 3 held in part, 2 did not hold, 1 not run"."""
     counts = Counter(finding.verdict for finding in found)
-    said = [f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict]]
-    return ", ".join(said).removesuffix(" at this scale")
+    return ", ".join(f"{counts[verdict]} {brief(verdict)}" for verdict in ORDER if counts[verdict])
 
 
 def headlines_table(to_root: str) -> str:
