@@ -74,17 +74,25 @@ def _as_text(cell: Any) -> str:
     return cell if isinstance(cell, Chip) else str(cell)
 
 
+# a predicted time stands beside the card, and is shorter where points run side by side
+ADDED_UP = (
+    "The time is that of all points one after the other, on a machine that may have done other work meanwhile; a "
+    "predicted time is that of the whole run, its points side by side on the hardware that is named with it."
+)
+
+
 def run_card(config: Config) -> Card:
     """Scale, seeds and size of each experiment of a chapter, and where, when and with what its points were measured."""
     measured = {name: _records(plan) for name, plan in config.plans.items()}
     rows = [_run(plan, measured[name]) for name, plan in config.plans.items()]
     everything = [record for records in measured.values() for record in records]
+    origin = [_origin(everything), ADDED_UP] if everything else []
     command = f"Again from nothing: `beyondloss run {config.chapter.slug} --scale {config.scale} --fresh`"
     return Card(
         "run",
-        ["Experiment", "Seeds", "Points", "Time", "Measured on"],
+        ["Experiment", "Seeds", "Points", "Time, added up", "Measured on"],
         rows,
-        [f"Scale **{config.scale}**. {_origin(everything)}".strip(), command],
+        [" ".join([f"Scale **{config.scale}**.", *origin]), command],
     )
 
 
@@ -205,9 +213,10 @@ def _test_row(verdict: Verdict) -> list[str]:
     ]
 
 
-def chip_html(verdict: str) -> str:
-    """A verdict in the frame that the site's stylesheet gives it."""
-    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}">{brief(verdict)}</span>'
+def chip_html(verdict: str, scale: str = "") -> str:
+    """A verdict in the frame that the site's stylesheet gives it; where columns have no room, it says its `scale`."""
+    at = f' data-scale="{scale.title()}"' if scale else ""
+    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}"{at}>{brief(verdict)}</span>'
 
 
 def brief(verdict: str) -> str:
@@ -270,9 +279,7 @@ def _run(plan: Plan, records: Sequence[Record]) -> list[str]:
 
 
 def _origin(records: Sequence[Record]) -> str:
-    """Dates, commits and versions of the points, in words; nothing where there are none."""
-    if not records:
-        return ""
+    """Dates, commits and versions of the points, in words."""
     origins = [record.provenance for record in records]
     dates = sorted({origin["date"] for origin in origins})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
