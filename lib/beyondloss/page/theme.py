@@ -107,9 +107,8 @@ def rc() -> dict[str, object]:
         "xtick.major.size": 3.5,
         "ytick.major.size": 0,
         "text.color": INK,
-        "font.sans-serif": [
-            "DejaVu Sans"
-        ],  # matplotlib's own; seaborn prefers Arial, which some machines have
+        # matplotlib's own; seaborn prefers Arial, which some machines have
+        "font.sans-serif": ["DejaVu Sans"],
         "font.size": 10,
         "lines.linewidth": 2,
         "lines.solid_capstyle": "round",
