@@ -183,13 +183,18 @@ def _chance(p: float) -> str:
 ROLES = {
     "decides": "",
     "supports": "Supports the reading; does not decide.",
-    "ours": "Ours, not the paper's; does not decide.",
+    "ours": "Not a claim of the paper; does not decide.",
 }
+
+
+def marked_statement(claim: Claim) -> str:
+    """The sentence of a test, with a mark where it is the book's own and not the paper's."""
+    return f"*Ours.* {claim.statement}" if claim.role == "ours" else claim.statement
 
 
 def statement_lines(claim: Claim) -> list[str]:
     """A test in words: its statement, its criterion, its positive control, and its role where it does not decide."""
-    lines = [claim.statement, claim.criterion]
+    lines = [marked_statement(claim), claim.criterion]
     if claim.precondition is not None:
         lines.append(f"Positive control: {claim.precondition.statement} {claim.precondition.criterion}")
     return [*lines, ROLES[claim.role]] if ROLES[claim.role] else lines

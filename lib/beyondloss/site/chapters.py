@@ -13,7 +13,7 @@ import yaml
 
 from beyondloss.experiment import Chapter, Finding, Verdict
 from beyondloss.experiment.errors import BadInput
-from beyondloss.page.cards import chip_html, inline_html, nothing_run, tally
+from beyondloss.page.cards import chip_html, inline_html, marked_statement, nothing_run, tally
 from beyondloss.site import generated
 from beyondloss.site.figures import Figure
 
@@ -137,7 +137,7 @@ def _claim(finding: Finding) -> str:
 
 def _test(verdict: Verdict) -> str:
     link = f'<a href="{_target(verdict.claim.id)}">{verdict.claim.id}</a>'
-    return f"<li>{chip_html(verdict.verdict)} {link} {inline_html(verdict.claim.statement)}</li>"
+    return f"<li>{chip_html(verdict.verdict)} {link} {inline_html(marked_statement(verdict.claim))}</li>"
 
 
 def _target(claim: str) -> str:
