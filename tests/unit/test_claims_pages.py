@@ -82,7 +82,9 @@ def test_a_headline_is_a_sentence_with_its_verdict(invented, monkeypatch):
     )
     head, _, first, *_, last = generated.headlines_table("").splitlines()
     assert head == "| No. | What the paper claims | Quick |", "nothing ran at full scale: no column for it"
-    assert "| 3 | Claim 2.2.<br>" in first and first.endswith('bl-held-in-part">held in part</span> |')
+    assert "| 3 | Claim 2.2.<br>" in first and first.endswith(
+        'bl-held-in-part" data-scale="Quick">held in part</span> |'
+    )
     assert last.startswith("None of these claims was tested at full scale")
 
 
@@ -98,9 +100,9 @@ def test_a_headline_has_the_verdict_of_each_scale_in_its_column(invented, monkey
     monkeypatch.setattr(generated, "findings_at", at)
     head, _, first, *_ = generated.headlines_table("").splitlines()
     assert head == "| No. | What the paper claims | Quick | Full |"
-    verdicts = re.findall(r'bl-chip bl-[\w-]+">([\w ]+)<', first)
-    assert verdicts == [at(None, scale)[1].verdict for scale in ("quick", "full")]
-    assert verdicts[0] != verdicts[1]
+    chips = re.findall(r'bl-chip bl-[\w-]+" data-scale="(\w+)">([\w ]+)<', first)
+    assert chips == [(scale.title(), at(None, scale)[1].verdict) for scale in ("quick", "full")]
+    assert chips[0][1] != chips[1][1]
 
 
 def test_a_scale_at_which_something_was_run_has_its_column(invented, monkeypatch):
@@ -110,7 +112,9 @@ def test_a_scale_at_which_something_was_run_has_its_column(invented, monkeypatch
     table = generated.findings_table("")
     assert table.splitlines()[0] == "| Claim | What the paper says | Quick | Full |"
     assert "None of these claims" not in table
-    assert table.count('bl-precondition-absent">precondition absent</span> |') == 4
+    for scale in ("Quick", "Full"):
+        chip = f'bl-precondition-absent" data-scale="{scale}">precondition absent</span> |'
+        assert table.count(chip) == 2
 
 
 def test_the_page_of_claims_folds_the_tests(invented):
@@ -120,6 +124,12 @@ def test_the_page_of_claims_folds_the_tests(invented):
     assert "Criterion 2.2b." in text and "Criterion 2.2b." not in "".join(open_parts)
     assert "quick: 3 tests: 1 held, 1 held in direction only, 1 did not hold</summary>" in text
     assert "positive control failed: The oracle gains. -0.1 [-0.2, 0]" in text
+
+
+def test_the_verdict_of_a_test_has_a_frame_as_that_of_a_claim_has(invented):
+    rows = [row for row in generated.claims_tables("").splitlines() if 'id="claim-2-2b"' in row]
+    framed = '<span class="bl-chip bl-did-not-hold" data-scale="Quick">did not hold</span><br><small>'
+    assert len(rows) == 2 and all(f"| {framed}" in row for row in rows)
 
 
 def test_a_chapter_opens_with_sentences_and_folds_their_tests(invented):

@@ -29,6 +29,7 @@ def test_the_card_speaks_of_the_stored_points(config):
     assert first.rows[0][2] == "6" and first.rows[0][4] != "not measured yet"
     assert "torch" in first.notes[0] and first.notes[0].startswith("Scale **smoke**. Measured 20")
     assert "`beyondloss run toy --scale smoke --fresh`" in first.notes[1]
+    assert first.head[3] == "Time, added up" and "one after the other" in first.notes[0]
 
 
 @pytest.mark.parametrize("adjusted, said", [(0.04, "(survives)"), (0.06, "(does not survive)")])

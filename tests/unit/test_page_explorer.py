@@ -454,3 +454,43 @@ def test_pictures_have_as_many_digits_as_pixels():
         Explorer(
             "Two", [K], [Panel.pictures("Two", ["x", "y"], ["0f"] * 3, size=2)], description="Two pictures."
         )
+
+
+# over k, each picture of one colour
+COLOURED = np.arange(6, dtype=np.uint8).reshape(3, 2, 1, 1, 1) * np.full((4, 4, 3), 40, dtype=np.uint8)
+
+
+def pictures(pixels, size=4):
+    return Explorer(
+        "Two", [K], [Panel.pictures("Two", ["x", "y"], pixels, size=size)], description="Two pictures."
+    )
+
+
+def test_a_function_may_give_pictures_in_colour():
+    figure, of_array = pictures(lambda k: COLOURED[k - 2]), pictures(COLOURED)
+    (panel,) = figure.state["panels"]
+    assert panel["colour"] and panel == of_array.state["panels"][0]
+    assert [figure.at({"k": k}) for k in (2, 3, 4)] == [of_array.at({"k": k}) for k in (2, 3, 4)]
+    shown = figure.figure({"k": 3}).axes[0].images[1].get_array()
+    assert shown.shape == (4, 4, 3)
+    assert abs(shown.mean() - COLOURED[1, 1].mean()) < 5  # WebP keeps no pixel exactly
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (
+            lambda k: COLOURED[k - 2] / 255,
+            r"float64 of shape \(2, 4, 4, 3\); give text, a digit a pixel, or bytes",
+        ),
+        (COLOURED / 255, "float64"),
+        (lambda k: COLOURED[0, ..., 0], r"uint8 of shape \(2, 4, 4\)"),
+        (COLOURED[:, :, :3, :3], r"or bytes \(uint8\) of shape \(pictures, 4, 4, 3\)"),
+        (lambda k: COLOURED[0] if k == 2 else "0" * 32, "text at one setting and bytes at another"),
+        (COLOURED[:, :1], "2 pictures, so 2 of them"),
+    ],
+)
+def test_pictures_of_another_form_are_refused_by_name(pixels, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        pictures(pixels)
+    assert "pictures 'Two'" in str(refused.value)

@@ -35,14 +35,21 @@ def _survivor(mutant: dict) -> str:
 
 
 def _every(tried: list[dict]) -> list[str]:
-    rows = [
-        f"| `{m['file']}` | {_code(m['old'])} | {_code(m['new'])} | {m['by'] or m['outcome']} |"
-        for m in tried
-    ]
-    return ["| File | Line | Mutant | Noticed by |", "|---|---|---|---|", *rows]
+    """A list, file by file: the line, its mutant under it, and what noticed it. Columns would break code into bits."""
+    lines = []
+    for file in dict.fromkeys(mutant["file"] for mutant in tried):
+        lines += [f"`{file}`", ""]
+        lines += map(_mutant, (mutant for mutant in tried if mutant["file"] == file))
+        lines.append("")
+    return lines[:-1]
+
+
+def _mutant(mutant: dict) -> str:
+    old, new = _code(mutant["old"]), _code(mutant["new"])
+    noticed = f"noticed by {_code(mutant['by'])}" if mutant["by"] else mutant["outcome"]
+    return f"- {old}<br>{new}<br><small>{noticed}</small>"
 
 
 def _code(text: str) -> str:
-    """Code in a cell of a table: a bar in it would end the cell."""
-    marks = "``" if "`" in text else "`"
-    return f"{marks} {text} {marks}".replace("|", "\\|") if marks == "``" else f"`{text}`".replace("|", "\\|")
+    """Code in a line of Markdown, which may hold a mark of code itself."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"

@@ -49,11 +49,8 @@ class BarsPanel(Kind):
 
     def state(self, grid: Grid) -> dict[str, Any]:
         owner, (low, high) = f"bars {self.title!r}", self.band or (None, None)
-        data = {
-            "values": grid.add(owner, self.values, self.over, 1, numbers),
-            "low": grid.add(owner, low, self.over, 1, numbers),
-            "high": grid.add(owner, high, self.over, 1, numbers),
-        }
+        given = {"values": self.values, "low": low, "high": high}
+        data = grid.add_all(owner, given, self.over, 1, numbers)
         grid.same_length(owner, data, len(self.names))
         return {
             **data,
