@@ -6,13 +6,19 @@ import numpy as np
 import pandas as pd
 
 from beyondloss.experiment import paired_interval
-from beyondloss.experiment.tables import need
+from beyondloss.experiment.tables import column, need
 from beyondloss.methods.dataset_distillation import measures, tables
 from beyondloss.methods.dataset_distillation.settings import CORNERS, METHODS
+
 
 def in_words(effect: pd.Series, signed: bool = False) -> str:
     """Mean over seeds with its interval; with its sign where it is a difference."""
     return f"{paired_interval(effect):{'+' if signed else ''}.3f}"
+
+
+def accuracy(rows: pd.DataFrame, method: str, corner: str) -> pd.Series:
+    """One value a seed. MissingPoints where the set was not measured."""
+    return column(measures.by_method(rows, corner), method)
 
 
 def images(size: int) -> str:
@@ -21,8 +27,8 @@ def images(size: int) -> str:
 
 def students(table: pd.DataFrame, counts: Sequence[int]) -> pd.DataFrame:
     """Mean accuracy of the linear students, by the number of labelled images and by what these were."""
-    need(table)
-    rows = table[table["images"].isin(counts)]
+    rows = table[table["images"].isin(counts)] if len(table) else table
+    need(rows)
     shown = rows["inputs"] + ", " + rows["labels"] + " labels"
     mean = rows.groupby(["images", shown])["accuracy"].mean().unstack()
     return as_rows(mean.map("{:.3f}".format), "labelled images")
@@ -59,8 +65,8 @@ def corners(table: pd.DataFrame) -> pd.DataFrame:
     rows = measures.at_size(table)
     lines = []
     for method in METHODS:
-        if method != "random again":
-            found = {corner: in_words(measures.accuracy_of(rows, method, corner)) for corner in CORNERS}
+        if method in set(rows["method"]) - {"random again"}:
+            found = {corner: in_words(accuracy(rows, method, corner)) for corner in CORNERS}
             lines.append({"set": method} | found)
     return same_sets_joined(pd.DataFrame(lines))
 
@@ -81,9 +87,13 @@ def by_size(points: list[pd.DataFrame]) -> pd.DataFrame:
 
 def own_recipe(points: list[pd.DataFrame], method: str) -> pd.DataFrame:
     """A set under the recipe of its publication, and random images under that recipe, by images a class."""
+    if all(table.empty for table in points):
+        need(*points)
     corner, lines = METHODS[method].corner, []
     for size, rows in tables.in_sizes(points):
-        own, random = (measures.accuracy_of(rows, name, corner) for name in (method, "random"))
+        if method not in set(rows["method"]):  # a scale may have it at some sizes only
+            continue
+        own, random = (accuracy(rows, name, corner) for name in (method, "random"))
         line = {"images a class": size, f"{method}, {corner}": in_words(own)}
         lines.append(line | {"random": in_words(random), "difference": in_words(own - random, signed=True)})
     return pd.DataFrame(lines)
@@ -106,8 +116,8 @@ def leads_by_steps(points: list[pd.DataFrame], per_class: int) -> pd.DataFrame:
     several = rows[rows.groupby("method")["steps"].transform("nunique") > 1]
     lines = []
     for count, own in several.groupby("steps"):
-        random, full = (measures.accuracy_of(own, "random", corner) for corner in (CORNERS[0], CORNERS[-1]))
-        picked = measures.accuracy_of(own, "k-center", CORNERS[0])
+        random, full = (accuracy(own, "random", corner) for corner in (CORNERS[0], CORNERS[-1]))
+        picked = accuracy(own, "k-center", CORNERS[0])
         gain, lead = (in_words(change, signed=True) for change in (full - random, picked - full))
         line = {"steps": count, "random: full recipe less hard labels": gain}
         lines.append(line | {"k-center, hard labels, less random, full recipe": lead})
@@ -146,10 +156,8 @@ def second_draw(points: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rows = measures.at_size(table)
         line = {"data": name}
         for corner in CORNERS:
-            apart = measures.accuracy_of(rows, "random", corner) - measures.accuracy_of(
-                rows, "random again", corner
-            )
-            line[corner] = f"{np.abs(apart).mean():.3f}"
+            one, other = (accuracy(rows, name, corner) for name in ("random", "random again"))
+            line[corner] = f"{np.abs(one - other).mean():.3f}"
         lines.append(line)
     return pd.DataFrame(lines)
 
