@@ -12,7 +12,11 @@ from beyondloss.methods.safety_lora.real import run_real
 from beyondloss.methods.safety_lora.settings import LARGE, SMALL, RealPoint
 
 BELOW, ABOVE = 4, 8  # eighths of a decade around the rate from which an arm was expected to refuse
-FURTHER = {"full": 2}  # more steps above, so that it is tried at LoRA's own rates, too
+FURTHER = {  # more steps above
+    "full": 2,  # so that it is tried at LoRA's own rates, too
+    **{f"full, KL {strength}": 8 for strength in ("0.3", "3")},  # on tuning seeds it refuses later than others
+    **{f"LoRA 16, KL {strength}": 4 for strength in ("0.3", "3")},
+}
 COARSE = 2  # eighths of a decade between rates; 1 for the arms that the claims compare
 COMPARED = {"full", *PAPER_ARMS, "LoRA 1, proportional", "LoRA 64, proportional", *PENALTIES}
 EXPECTED = {  # that rate, from a look at one tuning seed; what counts is that the best lies inside the grid
