@@ -117,8 +117,7 @@ def needed(cells: list, at: int) -> set[int]:
 def names(cell, how: type) -> set[str]:
     """Names that a cell uses (`ast.Load`) or makes (`ast.Store`), imports and definitions among the latter."""
     found = set()
-    plain = "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!")))
-    for node in ast.walk(ast.parse(plain)):
+    for node in ast.walk(ast.parse(notebook.plain_python(cell.source))):
         if isinstance(node, ast.Name) and isinstance(node.ctx, how):
             found.add(node.id)
         elif how is ast.Store and isinstance(node, ast.alias):
