@@ -25,9 +25,9 @@ from beyondloss.experiment import (
     choose,
     duration,
     findings,
-    root,
 )
 from beyondloss.experiment.claims import ABSENT, HELD, NOT_RUN, Finding
+from beyondloss.experiment.paths import data
 from beyondloss.experiment.tables import aligned
 from beyondloss.page.tables import ROWS
 
@@ -257,11 +257,12 @@ def published_numbers(chapter: Chapter, name: str) -> pd.DataFrame:
 
 
 def _published(chapter: Chapter, name: str) -> dict[str, Any]:
-    checkout = root()
-    path = checkout / "data" / "published" / f"{chapter.slug}.json" if checkout else None
+    numbers = data()
+    path = numbers / "published" / f"{chapter.slug}.json" if numbers else None
     if path is None or not path.is_file():
         raise BadInput(
-            f"no published numbers of {chapter.slug}: they lie in the checkout, data/published/{chapter.slug}.json"
+            f"no published numbers of {chapter.slug}: they lie in data/published/{chapter.slug}.json of the book; "
+            "clone it and set BEYONDLOSS_ROOT to it"
         )
     try:
         tables = json.loads(path.read_text(encoding="utf-8"))
