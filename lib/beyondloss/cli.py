@@ -90,7 +90,8 @@ def claims_in_words(rows: list[dict], tests: bool) -> None:
         say(f"        {row['verdict']} ({row['summary']})")
         for test in row["tests"] if tests else []:
             say(f"        {test['test']:<6} {test['said']}")
-            say(f"               {test['statement']}")
+            mark = "Ours. " if test["role"] == "ours" else ""
+            say(f"               {mark}{test['statement']}")
 
 
 # Running ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Sentences with verdicts: what the title page counts, what a chapter opens with, what the page of claims folds."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 import toy
@@ -9,7 +11,7 @@ from beyondloss import catalogue
 from beyondloss.experiment import Claim, Effect, Finding, PaperClaim, Precondition, Verdict
 from beyondloss.experiment.claims import corrected
 from beyondloss.page.cards import ClaimsCard, tally
-from beyondloss.site import chapters, generated
+from beyondloss.site import chapters, generated, mutants
 
 WORDS = {
     "2.1": ["held", "held"],
@@ -140,6 +142,23 @@ def test_a_chapter_opens_with_sentences_and_folds_their_tests(invented):
     assert "<li>" not in chapters._claims(findings(None, "full"), "full")
 
 
+def test_what_is_the_book_s_own_is_marked_wherever_it_is_told(invented, monkeypatch):
+    (found,) = [finding for finding in findings(None, "quick") if finding.claim.id == "2.2"]
+    own = replace(found.tests[1], claim=replace(found.tests[1].claim, role="ours"))
+    tests = (found.tests[0], own, *found.tests[2:])
+    claim = replace(found.claim, tests=tuple(test.claim for test in tests))
+    found = replace(found, tests=tests, claim=claim)
+    number, marked = own.claim.id, f"<em>Ours.</em> {own.claim.statement}"
+    shown = {
+        "opening": chapters._claims([found], "quick"),
+        "card": ClaimsCard([found], "quick")._repr_html_(),
+    }
+    for where, page in shown.items():
+        assert page.count(marked) == 1 == page.count("Ours."), where
+        assert number in page.split(marked)[0].rpartition("<li>" if where == "opening" else "<tr>")[2]
+    assert generated._claim_block([found], found).count(f"*Ours.* {own.claim.statement}") == 1
+
+
 def test_the_card_of_a_notebook_says_the_same_in_a_terminal_and_on_a_page():
     card = ClaimsCard(findings(None, "quick"), "quick")
     page, text = card._repr_html_(), repr(card)
@@ -168,3 +187,34 @@ def test_tests_that_do_not_survive_the_correction_are_counted():
     tests = corrected([Verdict(c, "quick", "held", e) for c, e in zip(claims, effects, strict=True)])
     found = Finding(PaperClaim("2.1", "s", tuple(claims)), "quick", tuple(tests))
     assert tally(found) == "3 tests: 3 held (1 after Holm)"
+
+
+def test_the_page_of_mutants_names_the_modules_without_one(tmp_path, monkeypatch):
+    library = tmp_path / "lib" / "beyondloss"
+    for file in (
+        "cli.py",
+        "page/theme.py",
+        "page/explorer/heat.mjs",
+        "methods/coin/a.py",
+        "methods/coin/__init__.py",
+    ):
+        (library / file).parent.mkdir(parents=True, exist_ok=True)
+        (library / file).touch()
+    tried = {
+        "room": "page",
+        "file": "page/theme.py",
+        "old": "a",
+        "new": "b",
+        "outcome": "killed",
+        "by": "t",
+        "why": "",
+    }
+    results = tmp_path / "data" / "results" / "mutants.json"
+    results.parent.mkdir(parents=True)
+    results.write_text(json.dumps({"mutants": [tried | {"tried": "2026-11-28"}]}))
+    monkeypatch.setattr(mutants, "root", lambda: tmp_path)
+    shown = mutants.mutants_table("")
+    assert "3 modules without a mutant yet" in shown
+    assert {"- `command line`: `cli`", "- `page`: `explorer/heat.mjs`", "- `methods/coin`: `a`"} <= set(
+        shown.splitlines()
+    )

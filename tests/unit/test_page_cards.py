@@ -97,6 +97,14 @@ def test_published_numbers_are_marked_as_such(published):
     assert published_numbers(toy.CHAPTER, "loss").loss.tolist() == [3.62]
 
 
+def test_a_long_card_shows_eight_rows_and_folds_all_of_them():
+    short, long = (Card("run", ["n"], [[n] for n in range(count)]) for count in (8, 9))
+    assert "<details>" not in short._repr_html_()
+    before, inside = long._repr_html_().split("<details>")
+    assert before.count("<td") == 8 and inside.count("<td") == 9 and "All 9 rows" in inside
+    assert len(repr(long).splitlines()) == 10
+
+
 def test_a_published_table_that_is_not_there(published):
     with pytest.raises(BadInput, match="loss"):
         published_table(toy.CHAPTER, "lose")

@@ -443,6 +443,14 @@ def test_bars_keep_a_value_an_interval_and_a_name_each_and_lit_ones_are_told_apa
     assert heights == sorted(heights)  # drawn from below: the longest on top
 
 
+def test_a_drawn_ranking_says_each_value_and_what_the_line_is():
+    axes = ranking(mark=[0.1, 0.2, 0.3], mark_name="neutral", x_label="score").figure({"k": 2}).axes[0]
+    assert axes.get_xlabel() == "score (dotted: neutral)"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    said = {names[round(text.xy[1])]: text.get_text() for text in axes.texts}
+    assert said == {"a": "1.000", "b": "3.000"}
+
+
 def test_pictures_have_as_many_digits_as_pixels():
     pixels = ["0f" * 2 + "8" * 4] * 3
     figure = Explorer(

@@ -48,7 +48,10 @@ def test_measured_numbers_are_counted_and_names_are_not():
     assert numbers("-0.91, against 5.") == ["-0.91", "5"]
 
 
-@pytest.mark.parametrize("name", ["02_simplicity_bias", "03_masked_diffusion"])
+NAMES = ("02_simplicity_bias", "03_masked_diffusion", "06_dataset_distillation", "10_hallucination")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_paragraph_has_few_numbers(name):
     crowded = {p[:60]: found for p in paragraphs(name) if len(found := numbers(p)) > MOST}
     assert len(paragraphs(name)) > 100 and crowded == {}

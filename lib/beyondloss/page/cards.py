@@ -29,6 +29,7 @@ from beyondloss.experiment import (
 from beyondloss.experiment.claims import ABSENT, HELD, NOT_RUN, Finding
 from beyondloss.experiment.paths import data
 from beyondloss.experiment.tables import aligned
+from beyondloss.page.tables import ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +45,21 @@ class Card:
         self.rows = [list(map(_as_text, row)) for row in rows]
 
     def _repr_html_(self) -> str:
-        return f'<div class="bl-card bl-{self.kind} tex2jax_process">{self.table_html}{self.notes_html}</div>'
+        table = self.table_html
+        if len(self.rows) > ROWS:  # as a long table of pandas is shown
+            folded = f"<details><summary>All {len(self.rows)} rows</summary>{table}</details>"
+            table = self._html_of(self.rows[:ROWS]) + folded
+        return f'<div class="bl-card bl-{self.kind} tex2jax_process">{table}{self.notes_html}</div>'
 
     @property
     def table_html(self) -> str:
-        """The table alone."""
+        """The table alone, all of its rows."""
+        return self._html_of(self.rows)
+
+    def _html_of(self, rows: Iterable[Sequence[str]]) -> str:
         head = "".join(f'<th scope="col">{inline_html(cell)}</th>' for cell in self.head)
-        rows = "".join("<tr>" + "".join(map(_cell, row, self.head)) + "</tr>" for row in self.rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        body = "".join("<tr>" + "".join(map(_cell, row, self.head)) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     @property
     def notes_html(self) -> str:
@@ -192,13 +200,18 @@ def _chance(p: float) -> str:
 ROLES = {
     "decides": "",
     "supports": "Supports the reading; does not decide.",
-    "ours": "Ours, not the paper's; does not decide.",
+    "ours": "Not a claim of the paper; does not decide.",
 }
+
+
+def marked_statement(claim: Claim) -> str:
+    """The sentence of a test, with a mark where it is the book's own and not the paper's."""
+    return f"*Ours.* {claim.statement}" if claim.role == "ours" else claim.statement
 
 
 def statement_lines(claim: Claim) -> list[str]:
     """A test in words: its statement, its criterion, its positive control, and its role where it does not decide."""
-    lines = [claim.statement, claim.criterion]
+    lines = [marked_statement(claim), claim.criterion]
     if claim.precondition is not None:
         lines.append(f"Positive control: {claim.precondition.statement} {claim.precondition.criterion}")
     return [*lines, ROLES[claim.role]] if ROLES[claim.role] else lines
