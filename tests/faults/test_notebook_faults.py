@@ -13,7 +13,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from nbformat.v4 import new_code_cell, new_notebook
 
-from beyondloss.site import build, notebook
+from beyondloss.site import notebook
 
 EXECUTE = (
     "import sys; from pathlib import Path; from beyondloss.site.notebook import execute\n"
@@ -126,14 +126,7 @@ def plain_notebook(folder):
     return source, None
 
 
-def chapter_3(folder):
-    """A chapter at smoke scale; what one execution measures, the other finds in the store."""
-    return build.checkout() / "notebooks" / "03_masked_diffusion.ipynb", {"scale": "smoke"}
-
-
-@pytest.mark.parametrize(
-    "friendly_first", [plain_notebook, chapter_3], indirect=True, ids=["plain", "chapter 3"]
-)
+@pytest.mark.parametrize("friendly_first", [plain_notebook], indirect=True, ids=["plain"])
 def test_outputs_do_not_depend_on_the_environment_of_the_caller(friendly_first, unfriendly, tmp_path):
     source, parameters, here = friendly_first
     there = notebook.execute(source, tmp_path / "there.ipynb", parameters)
