@@ -156,9 +156,8 @@ def as_answers(bench: Bench, data: Labelled) -> Answered:
 @torch.no_grad()
 def judged_by(network: nn.Module, bench: Bench) -> Float[Tensor, "text label"]:
     """Logits of the labels for the texts that are judged, by a tuned network."""
-    plain = network.get_base_model() if hasattr(network, "peft_config") else network
-    states = Reader(plain, bench.tokenizer, bench.task).read(bench.judged)
-    return head_of(plain, bench.tokenizer, bench.task).logits(states)
+    states = Reader(network, bench.tokenizer, bench.task).read(bench.judged)
+    return head_of(network, bench.tokenizer, bench.task).logits(states)
 
 
 def accuracy(logits: Float[Tensor, "text label"], labels: Int[Tensor, " text"]) -> float:
