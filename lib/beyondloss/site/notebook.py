@@ -26,6 +26,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from beyondloss.experiment.digest import WHOLE, Reach
+from beyondloss.experiment.engines import THREADS
 from beyondloss.experiment.errors import BadInput, DamagedFile, Failed, choose
 from beyondloss.experiment.paths import root
 
@@ -113,9 +114,14 @@ def parameters(nb: NotebookNode) -> dict[str, Any]:
     cells = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
     if not cells:
         return {}
+    found = {}
     try:
-        assignments = [(line.targets[0].id, line.value) for line in ast.parse(cells[0].source).body]
-        return {name: ast.literal_eval(value) for name, value in assignments}
+        for line in ast.parse(cells[0].source).body:
+            target = (
+                line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
+            )  # `scale: str = "quick"`
+            found[target.id] = ast.literal_eval(line.value)
+        return found
     except (AttributeError, SyntaxError, ValueError) as error:
         raise BadInput(f"the parameters cell holds more than `name = literal` lines: {error}") from error
 
@@ -126,6 +132,8 @@ def check_parameters(nb: NotebookNode, given: Mapping[str, Any]) -> None:
     papermill itself only logs a warning about a misspelt name and runs with the default.
     """
     defaults = parameters(nb)
+    if given and not defaults:
+        raise BadInput(f"no cell is tagged `parameters`, so the notebook takes none: {', '.join(given)}")
     for name, value in given.items():
         default = defaults[choose("parameter", name, defaults)]
         if default is not None and type(value) is not type(default):
@@ -254,7 +262,7 @@ def stamp(nb: NotebookNode, slug: str, given: Mapping[str, Any] | None = None) -
     code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
     return NotebookNode(
         cells=_digest(code),
-        library=_library_digest("\n".join(code)),
+        library=_library_digest(*code),
         results=_results_digest(slug),
         parameters=NotebookNode(given or {}),
     )
@@ -299,10 +307,31 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _library_digest(code: str) -> str:
-    """Digest of all definitions of the package that `code` reaches, and of the scripts and style sheets beside them."""
-    plain = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
-    reach = Reach.of_cells(plain)
+def plain_python(cell: str) -> str:
+    """A cell's source in Python alone: magics, commands of the shell and questions are calls. BadInput for no Python.
+
+    What a magic of a whole cell is given counts where it is Python, such as that of `%%time`.
+    """
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    if cell.lstrip().startswith("%%"):
+        inside = cell.lstrip().partition("\n")[2]
+        try:
+            return plain_python(inside)
+        except BadInput:  # another language: it names nothing of the package
+            return ""
+    try:
+        plain = TransformerManager().transform_cell(cell)
+        ast.parse(plain)
+    except SyntaxError as error:
+        line = (error.text or cell).strip().splitlines()[0]
+        raise BadInput(f"a cell is no Python ({error.msg}): {line}") from None
+    return plain
+
+
+def _library_digest(*cells: str) -> str:
+    """Digest of all definitions of the package that cells reach, and of the scripts and style sheets beside them."""
+    reach = Reach.of_cells("\n".join(map(plain_python, cells)))
     parts = {"reached": reach.digest}
     for node, (statements, _) in reach.nodes.items():
         # a chapter shows the source of its method, comments and all; of how a page is made it shows none
@@ -372,7 +401,8 @@ def execute(source: Path, target: Path, given: Mapping[str, Any] | None = None) 
     return nb
 
 
-# What of the environment would change outputs, and what it is while a chapter is executed.
+# What of the environment would change outputs, and what it is while a chapter is executed. Proxies stay: they decide
+# whether something is reached, not what is there.
 FIXED = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # Agg would leave a page without figures
     "PYTHONHASHSEED": "0",
@@ -381,8 +411,19 @@ FIXED = {
     "LC_ALL": "C.UTF-8",
     "COLUMNS": "80",
     "LINES": "24",
+    **dict.fromkeys(
+        THREADS, "1"
+    ),  # sums are rounded by how they are shared out; workers of a sweep set their own
 }
-DROPPED = ("LANGUAGE", "NO_COLOR", "FORCE_COLOR", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONINSPECT")
+DROPPED = ("LANGUAGE", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH")  # besides every other PYTHON… and …COLOR…
+KEPT_OF_PYTHON = (
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONNOUSERSITE",
+)
+PLACES = ("BEYONDLOSS_ROOT", "BEYONDLOSS_STORE", "BEYONDLOSS_BUILD")
 
 
 @contextmanager
@@ -390,17 +431,33 @@ def kernel_environment() -> Iterator[None]:
     """The environment that a chapter's kernel gets, the same wherever it is executed; the caller's own comes back."""
     before = dict(os.environ)
     matplotlib = Path(find_spec("matplotlib").origin).parent
-    with TemporaryDirectory(prefix="beyondloss-ipython-") as profile:  # no start-up files of the user's
+    with TemporaryDirectory(prefix="beyondloss-kernel-") as profile:
         try:
-            for name in DROPPED:
-                os.environ.pop(name, None)
+            for name in filter(_changes_outputs, before):
+                del os.environ[name]
+            os.environ.update(FIXED, MATPLOTLIBRC=str(matplotlib / "mpl-data" / "matplotlibrc"))
+            # no start-up files and no kernels of the user's
             os.environ.update(
-                FIXED, MATPLOTLIBRC=str(matplotlib / "mpl-data" / "matplotlibrc"), IPYTHONDIR=profile
+                dict.fromkeys(("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"), profile)
             )
+            os.environ.update(_absolute(before))
             yield
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _changes_outputs(name: str) -> bool:
+    return name in DROPPED or "COLOR" in name or (name.startswith("PYTHON") and name not in KEPT_OF_PYTHON)
+
+
+def _absolute(environment: Mapping[str, str]) -> dict[str, str]:
+    """Folders that the caller named from where it stands, for a kernel that stands elsewhere."""
+    named = {name: str(Path(environment[name]).resolve()) for name in PLACES if environment.get(name)}
+    if imports := environment.get("PYTHONPATH"):
+        folders = [str(Path(folder).resolve()) for folder in imports.split(os.pathsep)]
+        named["PYTHONPATH"] = os.pathsep.join(folders)
+    return named
 
 
 def main(arguments: list[str]) -> None:
