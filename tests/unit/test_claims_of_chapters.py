@@ -15,10 +15,8 @@ from recipes import Recipe
 from beyondloss import catalogue
 from beyondloss.experiment import Claim, Precondition, judge, paired_interval
 from beyondloss.experiment.tables import select
-from beyondloss.methods.safety_lora import chapter as chapter_8
 
-# chapter 8 has its claims already, its notebook not yet
-CHAPTERS = [*catalogue.chapters(), chapter_8.CHAPTER]
+CHAPTERS = catalogue.chapters()
 FOLDER = Path(__file__).parent / "claims"
 CLAIMS = [(chapter, claim) for chapter in CHAPTERS for claim in chapter.tests]
 
