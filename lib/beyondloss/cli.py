@@ -7,6 +7,7 @@ Heavy imports stay inside the commands, so that `list` and `claims` answer at on
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import sys
 from itertools import groupby
@@ -27,6 +28,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC)
+ELSEWHERE = "BEYONDLOSS_STORE names another folder for points, BEYONDLOSS_BUILD one for what is built"
 
 UsageError = typer.BadParameter.__base__  # click's own, or the one that newer versions of typer carry
 
@@ -86,7 +90,8 @@ def claims_in_words(rows: list[dict], tests: bool) -> None:
         say(f"        {row['verdict']} ({row['summary']})")
         for test in row["tests"] if tests else []:
             say(f"        {test['test']:<6} {test['said']}")
-            say(f"               {test['statement']}")
+            mark = "Ours. " if test["role"] == "ours" else ""
+            say(f"               {mark}{test['statement']}")
 
 
 # Running ---------------------------------------------------------------------------------------------------
@@ -340,6 +345,10 @@ def main(arguments: list[str] | None = None) -> None:
         status = _complain(f"{error.format_message()} See: beyondloss --help", 2)
     except Failed as failure:
         status = _complain(failure, 1)
+    except OSError as error:
+        if error.errno not in UNWRITABLE or not error.filename:
+            raise
+        status = _complain(f"cannot write {error.filename} ({error.strerror}); {ELSEWHERE}", 1)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     if status == 130:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beyondloss.experiment.experiment import SCALES
-from beyondloss.experiment.paths import journal, root
+from beyondloss.experiment.paths import data, journal
 
 if TYPE_CHECKING:
     from beyondloss.experiment import Chapter, Effect, Finding, Verdict
@@ -130,8 +130,8 @@ def kept(question: str, answer: Callable[[], Any]) -> Any:
 def _state() -> str:
     """Digest of names, sizes and times of the package's sources, of the committed results and of the journal."""
     folders = [(Path(__file__).parent, "**/*.py"), (journal(), "*/*/*.json")]
-    if checkout := root():
-        folders.append((checkout / "data" / "results", "*/*.json"))
+    if numbers := data():
+        folders.append((numbers / "results", "*/*.json"))
     files = sorted(path for folder, pattern in folders for path in folder.glob(pattern))
     seen = [(str(path), stat.st_size, stat.st_mtime_ns) for path in files for stat in [path.stat()]]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()

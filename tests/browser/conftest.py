@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from beyondloss.site.build import checkout, site_path
+from beyondloss.site.build import built, site_path
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -86,7 +86,7 @@ def site() -> Path:
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
     """What the pages looked like, to be looked at by a person: kept as an artifact."""
-    folder = checkout() / "_build" / "screenshots" / SCALE
+    folder = built() / "screenshots" / SCALE
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

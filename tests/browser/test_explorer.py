@@ -57,7 +57,7 @@ def others():
         Panel("Map", "x", "y", cells=[gain], series=[border]),
         Panel.graph("Graph", nodes, [0, 1, 1], [0, 0, 1], arrows, weights=lambda k: [k / 4, 0.2, 1]),
         Panel.bars("Bars", names, lambda k: score**k, mark=lambda k: k / 5, mark_name="chance"),
-        Panel.pictures("Colours", ["c", "d"], np.full((3, 2, 4, 4, 3), [[[[200]]]], dtype=np.uint8), size=4),
+        Panel.pictures("Colours", ["c", "d"], lambda k: np.full((2, 4, 4, 3), 60 * k, dtype=np.uint8), size=4),
         Panel.pictures("Greys", ["0", "1"], lambda k: f"{k}f" * 4, size=2),
     ]  # fmt: skip
     return Explorer("Other kinds", [Slider("k", "power k", [1, 2, 3])], panels, description="One of each.")
@@ -227,7 +227,7 @@ def test_every_other_kind_draws_moves_and_breaks_no_rule_of_access(browser, widt
         page.get_by_role("slider").press("Home" if theme == "dark" else "End")
         settle(page)
         moved = [panel.inner_html() != before for panel, before in zip(panels, drawn, strict=True)]
-        assert moved == [True] * 5 + [False, True]  # the coloured pictures are the same at every setting
+        assert all(moved)
         assert page.evaluate(OVERLAPS) == []
         assert Axe().run(page).violations_count == 0
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0 and complaints == []

@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from beyondloss.site import library
+
 WIDTHS = (1440, 390)
 WEIGHT = 3_000_000  # bytes of a page without its pictures, not compressed
 READABLE = 2.5  # seconds until the title page can be read
@@ -42,6 +44,10 @@ SHOW_AGAIN = """() => document.querySelectorAll("[data-hid]").forEach((more) => 
   delete more.dataset.hid;
 })"""
 WIDER = """() => document.documentElement.scrollWidth - document.documentElement.clientWidth"""
+# verdicts whose frame is higher than a line and a half of their text
+BROKEN_CHIPS = """() => [...document.querySelectorAll('.bl-chip')]
+  .filter(chip => chip.offsetHeight > 1.5 * parseFloat(getComputedStyle(chip).lineHeight))
+  .map(chip => chip.textContent)"""
 # What a reader would have to scroll sideways: at 1,440 pixels anything, on a phone formulas (code and tables may).
 SIDEWAYS = """() => {
   const formulas = "div.math, mjx-container[display=true]";
@@ -113,6 +119,7 @@ def soundness(seen, width: int) -> list[str]:
     problems += [f"error in mathematics: {n}" for n in page.locator("mjx-merror").all_text_contents()]
     problems += [f"rows torn apart: {table}" for table in page.evaluate(LOST)]
     problems += [f"{width}: {box}" for box in page.evaluate(SIDEWAYS)]
+    problems += [f"{width}: in two lines: {verdict}" for verdict in page.evaluate(BROKEN_CHIPS)]
     if (excess := page.evaluate(WIDER)) > 0:
         problems.append(f"{excess} pixels wider than {width}")
     page.evaluate(CLOSE)
@@ -234,6 +241,13 @@ def test_theorems_and_equations_are_numbered_within_their_chapter(each_chapter, 
     assert [position for _, position in numbers].count(
         "1"
     ) >= 2  # of the equations, and of each kind of theorem
+
+
+def test_shown_source_names_equations_by_number(site):
+    pages = [path.read_text(encoding="utf-8") for path in sorted((site / "notebooks").glob("*.html"))]
+    named = [found[0] for page in pages for found in library.LABEL.finditer(page)]
+    assert [name for name in named if not name.startswith("section")] == []
+    assert re.search(r'eq\. <a href="#equation-[\w-]+">\d+\.\d+</a>', "".join(pages))
 
 
 @pytest.mark.parametrize("theorem", ["md-posterior"])

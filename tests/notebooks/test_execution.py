@@ -8,6 +8,7 @@
 """
 
 import ast
+import math
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from nbformat.v4 import new_output
 
 from beyondloss import catalogue
 from beyondloss.experiment import sweep
-from beyondloss.experiment.claims import NOT_RUN
+from beyondloss.experiment.claims import HELD, NOT_RUN
 from beyondloss.experiment.judging import verdicts
 from beyondloss.site import build, notebook
 
@@ -186,8 +187,7 @@ def needed(cells: list, at: int) -> set[int]:
 def names(cell, how: type) -> set[str]:
     """Names that a cell uses (`ast.Load`) or makes (`ast.Store`), imports and definitions among the latter."""
     found = set()
-    plain = "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!")))
-    for node in ast.walk(ast.parse(plain)):
+    for node in ast.walk(ast.parse(notebook.plain_python(cell.source))):
         if isinstance(node, ast.Name) and isinstance(node.ctx, how):
             found.add(node.id)
         elif how is ast.Store and isinstance(node, ast.alias):
@@ -230,14 +230,30 @@ def empty_journal(tmp_path, monkeypatch):
     monkeypatch.setenv("BEYONDLOSS_STORE", str(tmp_path / "journal"))
 
 
+# tests whose experiment is measured at smoke scale, but not in the setting that they are about
+NO_POINTS_AT_SMOKE = {"2.1e", "2.2d", "6.1e", "6.1f", "6.1m", "10.3e", "10.3f"}
+
+
 @pytest.mark.parametrize("chapter", catalogue.chapters(), ids=lambda chapter: chapter.slug)
 def test_every_experiment_is_measured_and_every_claim_judged_at_smoke_scale(chapter, empty_journal):
     """Experiments that readers get from the store at this scale, too, need models or data that are not here."""
     measured = [plan for plan in chapter.preset("smoke").computed if not plan.stored]
     for plan in measured:
         assert len(sweep(plan, fresh=True, workers=1, progress=False)) == len(plan.grid)
-    words = {verdict.verdict for verdict in verdicts(chapter, "smoke")}
-    assert len(measured) >= 2 and words != {NOT_RUN}
+    names = {plan.experiment.name for plan in measured}
+    found = {verdict.claim.id: verdict for verdict in verdicts(chapter, "smoke")}
+    judged = {test for test, verdict in found.items() if verdict.verdict != NOT_RUN}
+    wanted = {test for test, verdict in found.items() if experiments_of(verdict.claim) <= names}
+    assert len(measured) >= 2 and judged == wanted - NO_POINTS_AT_SMOKE
+    for verdict in map(found.get, judged):
+        proved = verdict.claim.by == "proof"
+        assert verdict.verdict == HELD if proved else math.isfinite((verdict.effect or verdict.control).value)
+
+
+def experiments_of(claim):
+    """The experiments whose points a test needs, its positive control's among them; none for a proof."""
+    control = claim.precondition.experiment if claim.precondition else ""
+    return {claim.experiment, control} - {""}
 
 
 def test_papermill_alone_runs_a_chapter_from_any_folder(tmp_path, empty_journal):

@@ -104,6 +104,12 @@ def there(recipe):
     return recipe.control and recipe.control.holds
 
 
+@pytest.mark.parametrize("chapter, claim", CLAIMS, ids=[claim.id for _, claim in CLAIMS])
+def test_a_statement_is_a_sentence(chapter, claim):
+    """It stands alone on a page, whatever stands before it in the list."""
+    assert not claim.statement[0].islower() and claim.statement.endswith((".", "?")), claim.statement
+
+
 @EACH
 def test_a_claim_holds_where_its_effect_is_there(chapter, claim):
     recipe = recipe_of(chapter, claim)

@@ -1,6 +1,8 @@
 """Sentences with verdicts: what the title page counts, what a chapter opens with, what the page of claims folds."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 import toy
@@ -9,7 +11,7 @@ from beyondloss import catalogue
 from beyondloss.experiment import Claim, Effect, Finding, PaperClaim, Precondition, Verdict
 from beyondloss.experiment.claims import corrected
 from beyondloss.page.cards import ClaimsCard, tally
-from beyondloss.site import chapters, generated
+from beyondloss.site import chapters, generated, mutants
 
 WORDS = {
     "2.1": ["held", "held"],
@@ -82,7 +84,9 @@ def test_a_headline_is_a_sentence_with_its_verdict(invented, monkeypatch):
     )
     head, _, first, *_, last = generated.headlines_table("").splitlines()
     assert head == "| No. | What the paper claims | Quick |", "nothing ran at full scale: no column for it"
-    assert "| 3 | Claim 2.2.<br>" in first and first.endswith('bl-held-in-part">held in part</span> |')
+    assert "| 3 | Claim 2.2.<br>" in first and first.endswith(
+        'bl-held-in-part" data-scale="Quick">held in part</span> |'
+    )
     assert last.startswith("None of these claims was tested at full scale")
 
 
@@ -98,9 +102,9 @@ def test_a_headline_has_the_verdict_of_each_scale_in_its_column(invented, monkey
     monkeypatch.setattr(generated, "findings_at", at)
     head, _, first, *_ = generated.headlines_table("").splitlines()
     assert head == "| No. | What the paper claims | Quick | Full |"
-    verdicts = re.findall(r'bl-chip bl-[\w-]+">([\w ]+)<', first)
-    assert verdicts == [at(None, scale)[1].verdict for scale in ("quick", "full")]
-    assert verdicts[0] != verdicts[1]
+    chips = re.findall(r'bl-chip bl-[\w-]+" data-scale="(\w+)">([\w ]+)<', first)
+    assert chips == [(scale.title(), at(None, scale)[1].verdict) for scale in ("quick", "full")]
+    assert chips[0][1] != chips[1][1]
 
 
 def test_a_scale_at_which_something_was_run_has_its_column(invented, monkeypatch):
@@ -110,7 +114,9 @@ def test_a_scale_at_which_something_was_run_has_its_column(invented, monkeypatch
     table = generated.findings_table("")
     assert table.splitlines()[0] == "| Claim | What the paper says | Quick | Full |"
     assert "None of these claims" not in table
-    assert table.count('bl-precondition-absent">precondition absent</span> |') == 4
+    for scale in ("Quick", "Full"):
+        chip = f'bl-precondition-absent" data-scale="{scale}">precondition absent</span> |'
+        assert table.count(chip) == 2
 
 
 def test_the_page_of_claims_folds_the_tests(invented):
@@ -122,12 +128,35 @@ def test_the_page_of_claims_folds_the_tests(invented):
     assert "positive control failed: The oracle gains. -0.1 [-0.2, 0]" in text
 
 
+def test_the_verdict_of_a_test_has_a_frame_as_that_of_a_claim_has(invented):
+    rows = [row for row in generated.claims_tables("").splitlines() if 'id="claim-2-2b"' in row]
+    framed = '<span class="bl-chip bl-did-not-hold" data-scale="Quick">did not hold</span><br><small>'
+    assert len(rows) == 2 and all(f"| {framed}" in row for row in rows)
+
+
 def test_a_chapter_opens_with_sentences_and_folds_their_tests(invented):
     block = chapters._claims(findings(None, "quick"), "quick")
     shown = "".join(part.split("</details>")[-1] for part in block.split("<details>"))
     assert shown.count("<li>") == 5 and "Claim 2.3." in shown and "bl-precondition-absent" in shown
     assert "Sentence 2.2b." in block and "Sentence 2.2b." not in shown
     assert "<li>" not in chapters._claims(findings(None, "full"), "full")
+
+
+def test_what_is_the_book_s_own_is_marked_wherever_it_is_told(invented, monkeypatch):
+    (found,) = [finding for finding in findings(None, "quick") if finding.claim.id == "2.2"]
+    own = replace(found.tests[1], claim=replace(found.tests[1].claim, role="ours"))
+    tests = (found.tests[0], own, *found.tests[2:])
+    claim = replace(found.claim, tests=tuple(test.claim for test in tests))
+    found = replace(found, tests=tests, claim=claim)
+    number, marked = own.claim.id, f"<em>Ours.</em> {own.claim.statement}"
+    shown = {
+        "opening": chapters._claims([found], "quick"),
+        "card": ClaimsCard([found], "quick")._repr_html_(),
+    }
+    for where, page in shown.items():
+        assert page.count(marked) == 1 == page.count("Ours."), where
+        assert number in page.split(marked)[0].rpartition("<li>" if where == "opening" else "<tr>")[2]
+    assert generated._claim_block([found], found).count(f"*Ours.* {own.claim.statement}") == 1
 
 
 def test_the_card_of_a_notebook_says_the_same_in_a_terminal_and_on_a_page():
@@ -158,3 +187,34 @@ def test_tests_that_do_not_survive_the_correction_are_counted():
     tests = corrected([Verdict(c, "quick", "held", e) for c, e in zip(claims, effects, strict=True)])
     found = Finding(PaperClaim("2.1", "s", tuple(claims)), "quick", tuple(tests))
     assert tally(found) == "3 tests: 3 held (1 after Holm)"
+
+
+def test_the_page_of_mutants_names_the_modules_without_one(tmp_path, monkeypatch):
+    library = tmp_path / "lib" / "beyondloss"
+    for file in (
+        "cli.py",
+        "page/theme.py",
+        "page/explorer/heat.mjs",
+        "methods/coin/a.py",
+        "methods/coin/__init__.py",
+    ):
+        (library / file).parent.mkdir(parents=True, exist_ok=True)
+        (library / file).touch()
+    tried = {
+        "room": "page",
+        "file": "page/theme.py",
+        "old": "a",
+        "new": "b",
+        "outcome": "killed",
+        "by": "t",
+        "why": "",
+    }
+    results = tmp_path / "data" / "results" / "mutants.json"
+    results.parent.mkdir(parents=True)
+    results.write_text(json.dumps({"mutants": [tried | {"tried": "2026-11-28"}]}))
+    monkeypatch.setattr(mutants, "root", lambda: tmp_path)
+    shown = mutants.mutants_table("")
+    assert "3 modules without a mutant yet" in shown
+    assert {"- `command line`: `cli`", "- `page`: `explorer/heat.mjs`", "- `methods/coin`: `a`"} <= set(
+        shown.splitlines()
+    )

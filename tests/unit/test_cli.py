@@ -1,5 +1,6 @@
 """The command line on a toy chapter: what it answers, and what bad input gets."""
 
+import errno
 import json
 import os
 import shutil
@@ -166,6 +167,36 @@ def test_run_again_measures_nothing_and_fresh_measures_all(told):
     assert len(toy.measured()) == 6
     assert told(*arguments, "--fresh")[0] == 0
     assert len(toy.measured()) == 12
+
+
+def test_what_is_made_goes_to_the_folder_that_is_named(told, book, own_store, monkeypatch):
+    elsewhere = own_store.parent / "made elsewhere"
+    monkeypatch.setenv("BEYONDLOSS_BUILD", str(elsewhere))
+    before = sorted(book.rglob("*"))
+    status, _, err = told("run", "3", "--scale", "smoke")
+    assert status == 0, err
+    assert (elsewhere / "executed" / "smoke" / "03_toy.ipynb").is_file()
+    assert sorted(book.rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_to_is_named_with_the_way_out(told, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "/book/_build/executed")
+
+    monkeypatch.setattr(notebook, "execute", refuse)
+    status, _, err = told("run", "3", "--scale", "smoke", "--seeds", "1")
+    said = err.strip().splitlines()[-1]
+    assert status == 1 and "Traceback" not in err
+    assert said.startswith(
+        f"beyondloss: cannot write /book/_build/executed ({os.strerror(number)}); BEYONDLOSS_STORE"
+    )
+
+
+def test_an_error_of_our_own_is_not_taken_for_a_full_disk(told, monkeypatch):
+    monkeypatch.setattr(notebook, "execute", lambda *_: open("/nowhere/at/all"))
+    with pytest.raises(FileNotFoundError):
+        cli.main(["run", "3", "--scale", "smoke", "--seeds", "1"])
 
 
 def test_run_leaves_stored_experiments_alone_unless_told(told):

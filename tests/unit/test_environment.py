@@ -1,6 +1,7 @@
 """What is installed is said in one place, and every other file agrees with it."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -148,3 +149,31 @@ def test_no_file_names_a_place_on_somebody_s_machine():
     places = re.compile(rb"/home/\w+/|/root/|/Users/\w+/|file:///|\bindex-url\b")
     found = [name for name in listed.stdout.splitlines() if places.search((ROOT / name).read_bytes())]
     assert [name for name in found if name != "tests/unit/test_environment.py"] == []
+
+
+SHOWS_ITS_NUMBERS = """
+from beyondloss import catalogue
+from beyondloss.experiment import Store, paths
+from beyondloss.page.cards import published_table
+import json
+assert paths.root() is None
+for chapter in catalogue.chapters():
+    for name in json.loads((paths.data() / "published" / f"{chapter.slug}.json").read_text()):
+        assert len(published_table(chapter, name).rows)
+plan = catalogue.chapter("3").preset("quick").computed[0]
+print(sum(Store.of(plan).get(plan.experiment, point) is not None for point in plan.grid), len(plan.grid))
+"""
+
+
+def test_an_installed_package_brings_the_numbers_of_the_chapters(tmp_path):
+    """As on Colab: no checkout, and a notebook that shows what was published and what was measured."""
+    into = ["--build-base", tmp_path / "base", "--build-lib", tmp_path / "installed"]
+    command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", tmp_path, "build", *into]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BEYONDLOSS_")}
+    environment |= {"PYTHONPATH": str(tmp_path / "installed"), "BEYONDLOSS_STORE": str(tmp_path / "store")}
+    command = [sys.executable, "-c", SHOWS_ITS_NUMBERS]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    stored, points = map(int, done.stdout.split())
+    assert stored == points > 0

@@ -376,6 +376,19 @@ def test_delays_are_told_apart_by_weight_decay():
     told = tables.delays(pd.DataFrame(rows)).set_index("weight_decay")
     assert told["generalise"].to_dict() == {0.0: 1, 0.3: 1}
     assert told["longest_delay"].to_dict() == {0.0: 0.0, 0.3: 700.0}
+    never = tables.delays(pd.DataFrame(rows).assign(generalised_at=None))
+    shown = tables.delay_table(never)
+    assert set(shown["generalised"]) == {"0 of 2"} and set(shown["generalised at"]) == {"never"}
+    assert set(shown["longest delay"]) == {"no such seed"} and not any("_" in head for head in shown)
+    by_seed = tables.seed_by_seed(pd.DataFrame(rows))
+    assert by_seed.to_dict("records") == [
+        {
+            "objective": "label",
+            "memorised by": "150",
+            "generalised, seed 1": "800",
+            "generalised, seed 3": "never",
+        }
+    ]
 
 
 def test_best_clocks_take_the_fastest_rate_of_each_law():
@@ -386,6 +399,12 @@ def test_best_clocks_take_the_fastest_rate_of_each_law():
     best = tables.best_clocks(tables.learning_times(pd.DataFrame(rows))).set_index("arm")
     assert best["lr"].to_dict() == {"low": 0.2, "uniform": 0.8}
     assert best["steps"].to_dict() == {"low": 4, "uniform": 6}
+    shown = tables.clock_table(best.reset_index())
+    assert list(shown)[-2:] == ["learning rate", "steps to 90%"]
+    # the low window has the larger share; it is faster at the one rate and slower at the other
+    orders = tables.rank_correlations(tables.learning_times(pd.DataFrame(rows)))
+    assert orders["with the signal share"].tolist() == ["-1.00", "1.00", "-1.00"]
+    assert orders["learning rate"].tolist() == ["0.2", "0.8", "each law's best"]
 
 
 def test_self_checks_tell_right_from_wrong(capsys):

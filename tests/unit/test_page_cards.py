@@ -29,6 +29,7 @@ def test_the_card_speaks_of_the_stored_points(config):
     assert first.rows[0][2] == "6" and first.rows[0][4] != "not measured yet"
     assert "torch" in first.notes[0] and first.notes[0].startswith("Scale **smoke**. Measured 20")
     assert "`beyondloss run toy --scale smoke --fresh`" in first.notes[1]
+    assert first.head[3] == "Time, added up" and "one after the other" in first.notes[0]
 
 
 @pytest.mark.parametrize("adjusted, said", [(0.04, "(survives)"), (0.06, "(does not survive)")])
@@ -94,6 +95,14 @@ def test_published_numbers_are_marked_as_such(published):
         published_table(toy.CHAPTER, "loss")
     )
     assert published_numbers(toy.CHAPTER, "loss").loss.tolist() == [3.62]
+
+
+def test_a_long_card_shows_eight_rows_and_folds_all_of_them():
+    short, long = (Card("run", ["n"], [[n] for n in range(count)]) for count in (8, 9))
+    assert "<details>" not in short._repr_html_()
+    before, inside = long._repr_html_().split("<details>")
+    assert before.count("<td") == 8 and inside.count("<td") == 9 and "All 9 rows" in inside
+    assert len(repr(long).splitlines()) == 10
 
 
 def test_a_published_table_that_is_not_there(published):

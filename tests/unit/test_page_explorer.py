@@ -443,6 +443,14 @@ def test_bars_keep_a_value_an_interval_and_a_name_each_and_lit_ones_are_told_apa
     assert heights == sorted(heights)  # drawn from below: the longest on top
 
 
+def test_a_drawn_ranking_says_each_value_and_what_the_line_is():
+    axes = ranking(mark=[0.1, 0.2, 0.3], mark_name="neutral", x_label="score").figure({"k": 2}).axes[0]
+    assert axes.get_xlabel() == "score (dotted: neutral)"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    said = {names[round(text.xy[1])]: text.get_text() for text in axes.texts}
+    assert said == {"a": "1.000", "b": "3.000"}
+
+
 def test_pictures_have_as_many_digits_as_pixels():
     pixels = ["0f" * 2 + "8" * 4] * 3
     figure = Explorer(
@@ -454,3 +462,43 @@ def test_pictures_have_as_many_digits_as_pixels():
         Explorer(
             "Two", [K], [Panel.pictures("Two", ["x", "y"], ["0f"] * 3, size=2)], description="Two pictures."
         )
+
+
+# over k, each picture of one colour
+COLOURED = np.arange(6, dtype=np.uint8).reshape(3, 2, 1, 1, 1) * np.full((4, 4, 3), 40, dtype=np.uint8)
+
+
+def pictures(pixels, size=4):
+    return Explorer(
+        "Two", [K], [Panel.pictures("Two", ["x", "y"], pixels, size=size)], description="Two pictures."
+    )
+
+
+def test_a_function_may_give_pictures_in_colour():
+    figure, of_array = pictures(lambda k: COLOURED[k - 2]), pictures(COLOURED)
+    (panel,) = figure.state["panels"]
+    assert panel["colour"] and panel == of_array.state["panels"][0]
+    assert [figure.at({"k": k}) for k in (2, 3, 4)] == [of_array.at({"k": k}) for k in (2, 3, 4)]
+    shown = figure.figure({"k": 3}).axes[0].images[1].get_array()
+    assert shown.shape == (4, 4, 3)
+    assert abs(shown.mean() - COLOURED[1, 1].mean()) < 5  # WebP keeps no pixel exactly
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (
+            lambda k: COLOURED[k - 2] / 255,
+            r"float64 of shape \(2, 4, 4, 3\); give text, a digit a pixel, or bytes",
+        ),
+        (COLOURED / 255, "float64"),
+        (lambda k: COLOURED[0, ..., 0], r"uint8 of shape \(2, 4, 4\)"),
+        (COLOURED[:, :, :3, :3], r"or bytes \(uint8\) of shape \(pictures, 4, 4, 3\)"),
+        (lambda k: COLOURED[0] if k == 2 else "0" * 32, "text at one setting and bytes at another"),
+        (COLOURED[:, :1], "2 pictures, so 2 of them"),
+    ],
+)
+def test_pictures_of_another_form_are_refused_by_name(pixels, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        pictures(pixels)
+    assert "pictures 'Two'" in str(refused.value)

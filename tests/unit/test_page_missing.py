@@ -4,6 +4,9 @@ import matplotlib.pyplot as plt
 import nbclient
 import pandas as pd
 import pytest
+from IPython import get_ipython
+from IPython.core.interactiveshell import InteractiveShell
+from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
 from beyondloss import page
@@ -28,11 +31,11 @@ def table_of(name: str, *rows: int) -> pd.DataFrame:
     return table
 
 
-def executed(*sources: str) -> list:
-    """The cells `sources` after the set-up, run in one kernel whatever becomes of them."""
+def executed(*sources: str, allow_errors: bool = True) -> list:
+    """The cells `sources` after the set-up, run in one kernel, unless told otherwise whatever becomes of them."""
     nb = new_notebook(cells=[new_code_cell(source) for source in (SET_UP, *sources)])
     with notebook.kernel_environment():
-        nbclient.NotebookClient(nb, kernel_name="python3", timeout=60, allow_errors=True).execute()
+        nbclient.NotebookClient(nb, kernel_name="python3", timeout=60, allow_errors=allow_errors).execute()
     return nb.cells[1:]
 
 
@@ -51,10 +54,19 @@ def test_need_names_the_experiments_without_points():
         page.need(table_of("window", 1), table_of("longer"))
 
 
-def test_outside_a_kernel_nothing_is_registered():
+def test_a_shell_is_told_and_outside_of_one_nothing_is(monkeypatch):
+    told = []
+    monkeypatch.setattr(InteractiveShell, "set_custom_exc", lambda shell, kinds, handler: told.append(kinds))
+    assert get_ipython() is None
     missing.end_cells_without_points()
-    with pytest.raises(MissingPoints):
-        page.need(table_of("longer"))
+    assert told == [] and not InteractiveShell.initialized()  # nor was one made for it
+    InteractiveShell.instance()
+    told.clear()  # a new shell sets its own
+    try:
+        missing.end_cells_without_points()
+    finally:
+        InteractiveShell.clear_instance()
+    assert told == [(MissingPoints,)]
 
 
 def test_a_cell_without_points_ends_with_a_sentence_and_no_half_drawn_figure():
@@ -88,3 +100,9 @@ def test_any_other_error_stays_one():
     cells = executed("page.need(longer)", "{}['k']", "page.subplots(window)[1].plot(nothing)")
     kinds = [[o.ename for o in cell.outputs if o.output_type == "error"] for cell in cells]
     assert kinds == [[], ["KeyError"], ["NameError"]]
+
+
+def test_any_other_error_stops_what_runs_all_cells():
+    """The reply of the kernel, not the output of the cell, is what papermill and "Run all" stop at."""
+    with pytest.raises(CellExecutionError, match="KeyError"):
+        executed("page.need(longer)", "{}['k']", allow_errors=False)

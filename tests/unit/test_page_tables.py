@@ -31,9 +31,23 @@ def test_an_index_that_says_something_is_shown(frame):
     assert all(f"<th>{name}</th>" in shown for name in frame.index.names)
 
 
-def test_a_long_table_is_cut():
+def test_a_long_table_shows_eight_rows_and_folds_all():
+    frame = pd.DataFrame({"x": range(9)})
+    shown, folded = tables.html_of(frame).split("<details>")
+    assert [frame["x"][:8].tolist(), frame["x"].tolist()] == [
+        [int(cell) for cell in re.findall("<td>(.*?)</td>", part)] for part in (shown, folded)
+    ]
+    assert "<summary>All 9 rows</summary>" in folded
+    assert "<details>" not in tables.html_of(frame.head(8))
+
+
+def test_a_table_that_is_too_long_to_open_is_cut():
     shown = tables.html_of(pd.DataFrame({"x": range(1000)}))
     assert shown.count("<tr>") < 100 and "..." in shown
+
+
+def test_a_missing_value_is_a_dash():
+    assert re.findall("<td>(.*?)</td>", tables.html_of(pd.DataFrame({"x": [1.5, None]}))) == ["1.5", "–"]
 
 
 def test_a_kernel_shows_tables_so():

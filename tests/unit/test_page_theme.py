@@ -161,6 +161,23 @@ def test_points_are_labelled_without_overlap_and_share_a_label_in_one_place():
     )  # nothing near: not moved
 
 
+def test_a_label_that_has_no_room_goes_to_the_left_or_is_tied_to_its_point():
+    theme.use_theme()
+    _, ax = plt.subplots()
+    ax.set(xlim=(0, 10), ylim=(0, 10))
+    ax.plot(x := [5, 5.8, 2], y := [5, 5, 8], "o")  # the second point stands where the first one's name would
+    theme.label_points(ax, x, y, ["alpha, quite long", "beta", "gamma"])
+    sides = {text.get_text(): text.get_ha() for text in ax.texts}
+    assert sides == {"alpha, quite long": "right", "beta": "left", "gamma": "left"}
+    _, ax = plt.subplots()
+    ax.set(xlim=(0, 10), ylim=(0, 10))
+    ax.plot(x := [4, 5, 5.8], y := [5, 5, 5], "o")  # and a third one where it would go to the left
+    theme.label_points(ax, x, y, ["first", "alpha, quite long", "beta"])
+    moved = [(text.xy, text.xyann) for text in ax.texts if text.get_text() and text.xyann[1]]
+    ties = [(tie.xy, tie.xyann) for tie in ax.texts if tie.arrow_patch is not None]
+    assert len(moved) == 2 and ties == moved
+
+
 TITLE = "A title that is long enough to reach over the whole of the figure and its labels"
 
 

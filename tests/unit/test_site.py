@@ -314,3 +314,15 @@ def test_what_the_theme_gets_wrong_is_patched_and_nothing_else():
     assert not page.select('[role="list"], [role="doc-biblioentry"], script[src]')
     assert 'if (a < b && c) d("</p>");' in patched and "a &lt; b" in patched
     assert patched.startswith("<!DOCTYPE html>")
+
+
+def test_shown_source_names_equations_and_theorems_by_number():
+    numbers = {
+        "md-mass": ("notebooks/03", "md-mass", "3.4"),
+        "md-rule": ("notebooks/03", "equation-md-rule", "3.1"),
+    }
+    shown = "<span>(chapter 3, eq. md-rule and Theorem md-mass; eq. md-unknown)</span> md-rule"
+    assert library.with_numbers(shown, numbers, lambda page: f"../{page}.html") == (
+        '<span>(chapter 3, eq. <a href="../notebooks/03.html#equation-md-rule">3.1</a> and '
+        'Theorem <a href="../notebooks/03.html#md-mass">3.4</a>; eq. md-unknown)</span> md-rule'
+    )

@@ -57,10 +57,22 @@ def test_a_notebook_without_the_cell_has_no_parameters():
     assert notebook.parameters(new_notebook(cells=[new_code_cell("x = 1")])) == {}
 
 
-@pytest.mark.parametrize("line", ["steps = 2 * 100", "import os", "a, b = 1, 2", "a.b = 1", "x ="])
+@pytest.mark.parametrize(
+    "line", ["steps = 2 * 100", "import os", "a, b = 1, 2", "a.b = 1", "x =", "x: int", "a.b: int = 1"]
+)
 def test_a_parameters_cell_that_derives_is_refused(line):
     with pytest.raises(BadInput, match="literal"):
         notebook.parameters(chapter(parameters=line))
+
+
+def test_parameters_may_have_types():
+    typed = chapter(parameters='scale: str = "quick"\nseeds: str | None = None\nfresh: bool = False')
+    assert notebook.parameters(typed) == {"scale": "quick", "seeds": None, "fresh": False}
+
+
+def test_a_notebook_without_the_cell_takes_none():
+    with pytest.raises(BadInput, match="no cell is tagged `parameters`, so the notebook takes none: scale"):
+        notebook.check_parameters(new_notebook(cells=[new_code_cell("x = 1")]), {"scale": "smoke"})
 
 
 def test_a_misspelt_parameter_names_the_nearest():
@@ -298,6 +310,24 @@ def test_the_library_digest_follows_imports_of_the_code_magics_left_out():
         notebook._library_digest(f"{code}\n{used}") for used in ("", "n.read", "n.write", "torch.sum")
     )
     assert len({nothing, read, write}) == 3 and other == nothing
+    timed = notebook._library_digest(code, "%%time\nn.read")
+    assert timed == notebook._library_digest(code, "n.read") == read
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["%%bash\nfor f in *; do echo $f; done", "%%html\n<b>x</b>", "files = !ls -l", "len?", "len??",
+     "if True:\n    !ls\n    y = 2", "%%capture out\n%%time\nx = 1", "for i in range(2):\n    %time i"],
+)  # fmt: skip
+def test_what_is_ipythons_own_in_a_cell_makes_nothing_fail(library, written, cell):
+    nb = chapter(USES, "toy.f()", cell)
+    nb.metadata["beyondloss"] = notebook.stamp(nb, "toy")
+    assert notebook.is_stale(written(nb)) == []
+
+
+def test_a_cell_that_is_no_python_is_named(written, tmp_path):
+    with pytest.raises(BadInput, match="a cell is no Python .*: y = = 2"):
+        notebook.execute(written(chapter("x = 1", "y = = 2")), tmp_path / "out.ipynb")
 
 
 # Execution -------------------------------------------------------------------------------------------------

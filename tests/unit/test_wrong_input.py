@@ -1,5 +1,7 @@
 """What would give a wrong number without a word is refused, or read as it is meant, whatever method it reaches."""
 
+import subprocess
+
 import numpy as np
 import pandas as pd
 import psutil
@@ -9,9 +11,11 @@ from PIL import Image
 
 from beyondloss.data.images import ImageSet
 from beyondloss.experiment import BadInput, paths, resources, sweep
+from beyondloss.experiment.commits import files_of
 from beyondloss.experiment.engines import answering
 from beyondloss.experiment.parameters import parse_seeds
 from beyondloss.experiment.resources import memory_limits
+from beyondloss.experiment.sweep import commit
 from beyondloss.methods import hallucination as ha
 from beyondloss.methods.dataset_distillation import dd_ranking
 from beyondloss.methods.hallucination import detectors, metrics
@@ -244,3 +248,44 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(address, told):
 @pytest.mark.parametrize("address", ["", "auto", "local", "ray://head:10001"])
 def test_what_ray_finds_by_itself_is_left_to_it(address):
     answering(address)
+
+
+# Numbers of few digits ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32])
+def test_soft_labels_of_few_digits_are_probabilities_and_logits_are_not(kind):
+    logits = torch.randn(40, 10, generator=torch.Generator().manual_seed(3))
+    assert dd_ranking.probabilities(logits.softmax(-1).to(kind))
+    assert not dd_ranking.probabilities((logits.softmax(-1) * 1.02).to(kind))
+    assert not dd_ranking.probabilities(logits.to(kind))
+
+
+# Checkouts ------------------------------------------------------------------------------------------------
+
+
+def committed(folder):
+    """A repository with one commit."""
+    who = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
+    for arguments in (["init", "--quiet"], [*who, "commit", "--quiet", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-C", folder, *arguments], check=True)
+
+
+def test_a_release_unpacked_inside_another_repository_is_no_commit_of_it(tmp_path, monkeypatch):
+    inner = tmp_path / "beyondloss"
+    inner.mkdir()
+    committed(tmp_path)
+    monkeypatch.setenv("BEYONDLOSS_ROOT", str(inner))
+    assert commit().startswith("release ")
+    committed(inner)
+    assert len(commit()) == 10
+
+
+def test_a_checkout_that_git_does_not_trust_is_told_from_a_commit_that_is_not_there(tmp_path, monkeypatch):
+    committed(tmp_path)
+    monkeypatch.setenv("BEYONDLOSS_ROOT", str(tmp_path))
+    with pytest.raises(BadInput, match="'abc' is none of this checkout"), files_of("abc"):
+        pass
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # what git's own tests set
+    with pytest.raises(BadInput, match="does not trust .*safe.directory"), files_of("HEAD"):
+        pass

@@ -54,6 +54,12 @@ def files_of(commit: str) -> Iterator[Path]:
         capture_output=True,
         check=False,
     )
+    complaint = archive.stderr.decode(errors="replace")
+    if "dubious ownership" in complaint:
+        raise BadInput(
+            f"git does not trust {paths.root()}, which belongs to another user: "
+            f"git config --global --add safe.directory {paths.root()}"
+        )
     if archive.returncode:
         raise BadInput(f"commit {commit!r} is none of this checkout: see `git log --oneline`")
     with tempfile.TemporaryDirectory(prefix="beyondloss-") as folder:

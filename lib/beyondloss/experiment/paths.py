@@ -18,9 +18,15 @@ def root() -> Path | None:
     return source.parent if source.name == "lib" and (source.parent / "pyproject.toml").is_file() else None
 
 
+def data() -> Path | None:
+    """Folder of the committed results and of the papers' numbers: of the checkout, else what the package brought."""
+    here = root() / "data" if root() else Path(__file__).parents[1] / "shipped"
+    return here if here.is_dir() else None
+
+
 def published(slug: str, scale: str) -> Path | None:
-    """The committed results of one chapter at one scale, None without a checkout."""
-    return root() / "data" / "results" / slug / f"{scale}.json" if root() else None
+    """The committed results of one chapter at one scale; None where there are no data at all."""
+    return data() / "results" / slug / f"{scale}.json" if data() else None
 
 
 def journal() -> Path:

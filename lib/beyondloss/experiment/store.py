@@ -100,7 +100,7 @@ class Store:
 
         Points of other experiments stay as they are. `fresh` replaces a damaged file instead of refusing it.
         """
-        if self.published is None:
+        if self.published is None or paths.root() is None:
             raise BadInput("results are published in a checkout of the book: set BEYONDLOSS_ROOT to it")
         with self._lock("published"):
             self._records = {} if fresh and self._is_damaged() else None
@@ -248,5 +248,6 @@ def _damage(path: Path) -> DamagedFile:
     checkout = paths.root()
     shown = path.relative_to(checkout) if checkout and path.is_relative_to(checkout) else path
     committed = path == paths.published(path.parent.name, path.stem)
-    way = f"`git checkout -- {shown}`" if committed else "delete it"
+    restored = f"`git checkout -- {shown}`" if checkout else "install the package again"
+    way = restored if committed else "delete it"
     return DamagedFile(f"{shown} is truncated or was edited: {way}, or measure its points anew with --fresh.")

@@ -128,7 +128,7 @@ class _Sweep:
         except OSError as error:  # of the store, for what goes wrong in a point is its outcome
             raise SweepFailed(
                 f"{self.experiment.name}: cannot write to the store, {error.strerror} ({error.filename or 'disk'}). "
-                "Points stored before are kept: make room and run again."
+                "Points stored before are kept: make room, or set BEYONDLOSS_STORE to another folder, and run again."
             ) from error
         finally:
             self.store.release_all()
@@ -203,16 +203,24 @@ class _Sweep:
 
 
 def commit() -> str:
-    """Short commit of the checkout, with "+" if the library was edited since; the release without a checkout."""
-    git = ["git", "-C", str(paths.root())]
+    """Short commit of the checkout, with "+" if the library was edited since; the release without a checkout.
+
+    An unpacked release inside of a repository of the reader's own is no checkout.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    here, release = paths.root(), f"release {version('beyondloss')}"
     try:
-        head, edits = (
-            subprocess.run([*git, *arguments], capture_output=True, text=True, check=True).stdout.strip()
-            for arguments in (("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "--", "lib"))
+        if here is None or not here.samefile(git("rev-parse", "--show-toplevel")):
+            return release
+        return git("rev-parse", "--short=10", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", "lib") else ""
         )
     except (OSError, subprocess.CalledProcessError):
-        return f"release {version('beyondloss')}"
-    return head + ("+" if edits else "")
+        return release
 
 
 class _Terminated(BaseException):

@@ -4,7 +4,15 @@ What a chapter's notebook needs can be imported from here. It is loaded when it 
 pages without drawing anything.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # and for the stamp of a notebook's outputs, which follows these imports name by name
+    from .cards import claims_table, published_table, run_card
+    from .carried import show_figure
+    from .explorer import Cells, Explorer, Histogram, Marker, Panel, Points, Readout, Series, Shade, Slider
+    from .missing import need, subplots
+    from .source import show
+    from .theme import PALETTE, label_lines, label_points, log_axes, use_theme
 
 __all__ = [
     "PALETTE",
@@ -35,7 +43,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # statements, not importlib: the digest of what a notebook depends on follows them
     from . import cards, carried, explorer, missing, source, theme
 
     found = next(

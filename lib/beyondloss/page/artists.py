@@ -85,7 +85,7 @@ def _bars(ax: Axes) -> list[BarContainer]:
 
 def _end_of_bar(bar: Rectangle, lies: bool) -> tuple[float, float]:
     """The middle of a bar's end: at its right if it lies, else at its top."""
-    x, y, width, height = bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height()
+    x, y, width, height = map(float, (bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height()))
     return (x + width, y + height / 2) if lies else (x + width / 2, y + height)
 
 
@@ -112,7 +112,7 @@ def _mesh(group: QuadMesh, across: Callable, along: Callable) -> Iterator[Row]:
 
 def _is_its_number(label: str, tick: Any) -> bool:
     try:
-        return float(label.replace("\N{MINUS SIGN}", "-")) == tick
+        return bool(float(label.replace("\N{MINUS SIGN}", "-")) == tick)
     except ValueError:
         return False
 

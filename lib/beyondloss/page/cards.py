@@ -25,10 +25,11 @@ from beyondloss.experiment import (
     choose,
     duration,
     findings,
-    root,
 )
 from beyondloss.experiment.claims import ABSENT, HELD, NOT_RUN, Finding
+from beyondloss.experiment.paths import data
 from beyondloss.experiment.tables import aligned
+from beyondloss.page.tables import ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +45,21 @@ class Card:
         self.rows = [list(map(_as_text, row)) for row in rows]
 
     def _repr_html_(self) -> str:
-        return f'<div class="bl-card bl-{self.kind} tex2jax_process">{self.table_html}{self.notes_html}</div>'
+        table = self.table_html
+        if len(self.rows) > ROWS:  # as a long table of pandas is shown
+            folded = f"<details><summary>All {len(self.rows)} rows</summary>{table}</details>"
+            table = self._html_of(self.rows[:ROWS]) + folded
+        return f'<div class="bl-card bl-{self.kind} tex2jax_process">{table}{self.notes_html}</div>'
 
     @property
     def table_html(self) -> str:
-        """The table alone."""
+        """The table alone, all of its rows."""
+        return self._html_of(self.rows)
+
+    def _html_of(self, rows: Iterable[Sequence[str]]) -> str:
         head = "".join(f'<th scope="col">{inline_html(cell)}</th>' for cell in self.head)
-        rows = "".join("<tr>" + "".join(map(_cell, row, self.head)) + "</tr>" for row in self.rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        body = "".join("<tr>" + "".join(map(_cell, row, self.head)) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     @property
     def notes_html(self) -> str:
@@ -74,17 +82,25 @@ def _as_text(cell: Any) -> str:
     return cell if isinstance(cell, Chip) else str(cell)
 
 
+# a predicted time stands beside the card, and is shorter where points run side by side
+ADDED_UP = (
+    "The time is that of all points one after the other, on a machine that may have done other work meanwhile; a "
+    "predicted time is that of the whole run, its points side by side on the hardware that is named with it."
+)
+
+
 def run_card(config: Config) -> Card:
     """Scale, seeds and size of each experiment of a chapter, and where, when and with what its points were measured."""
     measured = {name: _records(plan) for name, plan in config.plans.items()}
     rows = [_run(plan, measured[name]) for name, plan in config.plans.items()]
     everything = [record for records in measured.values() for record in records]
+    origin = [_origin(everything), ADDED_UP] if everything else []
     command = f"Again from nothing: `beyondloss run {config.chapter.slug} --scale {config.scale} --fresh`"
     return Card(
         "run",
-        ["Experiment", "Seeds", "Points", "Time", "Measured on"],
+        ["Experiment", "Seeds", "Points", "Time, added up", "Measured on"],
         rows,
-        [f"Scale **{config.scale}**. {_origin(everything)}".strip(), command],
+        [" ".join([f"Scale **{config.scale}**.", *origin]), command],
     )
 
 
@@ -136,9 +152,10 @@ def tally(finding: Finding) -> str:
     """How many tests stand under a claim and what became of them: "3 tests: 2 held (1 after Holm), 1 did not hold"."""
     total = len(finding.tests)
     counts = [
-        f"{number} {verdict}{_survivors(finding, verdict)}" for verdict, number in finding.counts.items()
+        f"{number} {brief(verdict)}{_survivors(finding, verdict)}"
+        for verdict, number in finding.counts.items()
     ]
-    return f"{total} {'test' if total == 1 else 'tests'}: {', '.join(counts)}".replace(" at this scale", "")
+    return f"{total} {'test' if total == 1 else 'tests'}: {', '.join(counts)}"
 
 
 def _survivors(finding: Finding, verdict: str) -> str:
@@ -183,13 +200,18 @@ def _chance(p: float) -> str:
 ROLES = {
     "decides": "",
     "supports": "Supports the reading; does not decide.",
-    "ours": "Ours, not the paper's; does not decide.",
+    "ours": "Not a claim of the paper; does not decide.",
 }
+
+
+def marked_statement(claim: Claim) -> str:
+    """The sentence of a test, with a mark where it is the book's own and not the paper's."""
+    return f"*Ours.* {claim.statement}" if claim.role == "ours" else claim.statement
 
 
 def statement_lines(claim: Claim) -> list[str]:
     """A test in words: its statement, its criterion, its positive control, and its role where it does not decide."""
-    lines = [claim.statement, claim.criterion]
+    lines = [marked_statement(claim), claim.criterion]
     if claim.precondition is not None:
         lines.append(f"Positive control: {claim.precondition.statement} {claim.precondition.criterion}")
     return [*lines, ROLES[claim.role]] if ROLES[claim.role] else lines
@@ -204,10 +226,15 @@ def _test_row(verdict: Verdict) -> list[str]:
     ]
 
 
-def chip_html(verdict: str) -> str:
-    """A verdict in the frame that the site's stylesheet gives it."""
-    shown = verdict.removesuffix(" at this scale")
-    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}">{shown}</span>'
+def chip_html(verdict: str, scale: str = "") -> str:
+    """A verdict in the frame that the site's stylesheet gives it; where columns have no room, it says its `scale`."""
+    at = f' data-scale="{scale.title()}"' if scale else ""
+    return f'<span class="bl-chip bl-{verdict.replace(" ", "-")}"{at}>{brief(verdict)}</span>'
+
+
+def brief(verdict: str) -> str:
+    """A verdict where the scale is said beside it: "not run" for "not run at this scale"."""
+    return verdict.removesuffix(" at this scale")
 
 
 def published_table(chapter: Chapter, name: str) -> Card:
@@ -230,11 +257,12 @@ def published_numbers(chapter: Chapter, name: str) -> pd.DataFrame:
 
 
 def _published(chapter: Chapter, name: str) -> dict[str, Any]:
-    checkout = root()
-    path = checkout / "data" / "published" / f"{chapter.slug}.json" if checkout else None
+    numbers = data()
+    path = numbers / "published" / f"{chapter.slug}.json" if numbers else None
     if path is None or not path.is_file():
         raise BadInput(
-            f"no published numbers of {chapter.slug}: they lie in the checkout, data/published/{chapter.slug}.json"
+            f"no published numbers of {chapter.slug}: they lie in data/published/{chapter.slug}.json of the book; "
+            "clone it and set BEYONDLOSS_ROOT to it"
         )
     try:
         tables = json.loads(path.read_text(encoding="utf-8"))
@@ -265,9 +293,7 @@ def _run(plan: Plan, records: Sequence[Record]) -> list[str]:
 
 
 def _origin(records: Sequence[Record]) -> str:
-    """Dates, commits and versions of the points, in words; nothing where there are none."""
-    if not records:
-        return ""
+    """Dates, commits and versions of the points, in words."""
     origins = [record.provenance for record in records]
     dates = sorted({origin["date"] for origin in origins})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"

@@ -12,7 +12,7 @@ import html
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import beyondloss
@@ -43,8 +43,9 @@ class Source:
     def __init__(self, *objects: object):
         if not objects:
             raise TypeError("show() takes at least one function, class or module")
-        self.excerpts = tuple((_source(thing), _origin(thing)) for thing in objects)
+        code = [_source(thing) for thing in objects]
         self.shown = [_place(thing) for thing in objects]
+        self.excerpts = tuple(zip(code, map(_origin, self.shown), strict=True))
 
     def _repr_html_(self) -> str:
         return f"<style>{_STYLE}</style>" + "".join(_html(*excerpt) for excerpt in self.excerpts)
@@ -87,22 +88,19 @@ def _source(thing: object) -> str:
         ) from None
 
 
-def _origin(thing: object) -> str:
-    """Where it is written, in Markdown: `lib/beyondloss/methods/xmas.py` (`select`)."""
-    inner = _unwrap(thing)
-    file = Path(inspect.getsourcefile(inner) or "")
-    if not file.is_relative_to(_LIBRARY):
-        return "this notebook" if getattr(inner, "__module__", "") == "__main__" else f"`{file.name}`"
-    path = f"`{(Path('lib') / file.relative_to(_LIBRARY)).as_posix()}`"
-    return path if inspect.ismodule(inner) else f"{path} (`{inner.__qualname__}`)"
+def _origin(place: Mapping[str, str]) -> str:
+    """A place in Markdown: `lib/beyondloss/methods/xmas.py` (`select`)."""
+    file = f"`{place['file']}`" if place["file"] else "this notebook"
+    return f"{file} (`{place['name']}`)" if place["name"] else file
 
 
 def _place(thing: object) -> dict[str, str]:
-    """File, module and name of what stands in the library; of the rest no module."""
+    """File, module and name of what stands in the library; of the rest only the file, of a notebook's cells nothing."""
     inner = _unwrap(thing)
     file = Path(inspect.getsourcefile(inner) or "")
     if not file.is_relative_to(_LIBRARY):
-        return {"file": file.name, "module": "", "name": ""}
+        in_a_cell = getattr(inner, "__module__", "") == "__main__"
+        return {"file": "" if in_a_cell else file.name, "module": "", "name": ""}
     path = file.relative_to(_LIBRARY)
     module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
     name = "" if inspect.ismodule(inner) else inner.__qualname__

@@ -1,4 +1,4 @@
-"""How a table of pandas is shown on a page: without a count of rows, and intervals in one piece where there is room."""
+"""How a table of pandas is shown on a page: no count of rows, folded where it is long."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROOM = 6  # columns that the width of a page has room for, with an interval in each
+ROWS = 8  # that are shown before a table folds
 INTERVAL = re.compile(r"(\[[-+\d.]+,) ([-+\d.]+\])")
 
 
@@ -22,11 +23,21 @@ def register_html_formatter() -> None:
 
 
 def html_of(frame: pd.DataFrame) -> str:
-    """The table as HTML, cut as pandas would cut it; its index is shown where it is more than a count of rows."""
+    """The table as HTML; of a long one the first eight rows, and under them all of it, folded, as pandas would cut it.
+
+    The index is shown where it is more than a count of rows, a missing value as a dash.
+    """
+    if len(frame) <= ROWS:
+        return _html(frame)
+    folded = f"<details><summary>All {len(frame)} rows</summary>{_html(frame)}</details>"
+    return _html(frame.head(ROWS)) + folded
+
+
+def _html(frame: pd.DataFrame) -> str:
     import pandas as pd
 
     index = frame.index
     counts = index.nlevels == 1 and index.name is None and pd.api.types.is_integer_dtype(index)
     most = {"max_rows": pd.get_option("display.max_rows"), "max_cols": pd.get_option("display.max_columns")}
-    table = frame.to_html(index=not counts, border=0, justify="left", **most)
+    table = frame.to_html(index=not counts, border=0, justify="left", na_rep="–", **most)
     return INTERVAL.sub(r"\1&nbsp;\2", table) if frame.shape[1] <= ROOM else table

@@ -231,7 +231,10 @@ def log_axes(ax: Axes, which: str = "xy") -> None:
 def label_points(
     ax: Axes, x: Sequence[float], y: Sequence[float], labels: Sequence[str], *, fontsize: float = 8
 ) -> None:
-    """Write each point's label to its right, none over another nor the title; labels of one place share it."""
+    """Write each point's label beside it, none over another nor the title; labels of one place share it.
+
+    To its right, to its left where that alone is free, else moved up or down on the right, with a line to its point.
+    """
     from matplotlib.transforms import Bbox
 
     shared: dict[tuple[float, float], list[str]] = {}
@@ -249,11 +252,22 @@ def label_points(
     placed = []
     for centre in ax.transData.transform(np.column_stack([x, y])):
         placed.append(Bbox.from_extents(*(centre - radius), *(centre + radius)))
+    left_end = ax.get_window_extent().x0
     for text in texts:
         box = text.get_window_extent()
-        shift = _way_out(box, placed, top)
-        text.xyann = (6, shift * to_points)
-        placed.append(box.translated(0, shift))
+        mirrored = box.translated(-box.width - 12 / to_points, 0)
+        if not _is_free(box, placed, top) and mirrored.x0 > left_end and _is_free(mirrored, placed, top):
+            text.set_ha("right")
+            text.xyann, box = (-6, 0), mirrored
+        elif shift := _way_out(box, placed, top):
+            text.xyann, box = (6, shift * to_points), box.translated(0, shift)
+            line = {"arrowstyle": "-", "color": PALETTE["grey"], "lw": 0.6, "shrinkA": 0, "shrinkB": 3}
+            ax.annotate("", text.xy, text.xyann, textcoords="offset points", arrowprops=line)
+        placed.append(box)
+
+
+def _is_free(box: Bbox, placed: Sequence[Bbox], top: float) -> bool:
+    return box.y1 <= top and not any(other.overlaps(box) for other in placed)
 
 
 def _way_out(box: Bbox, placed: Sequence[Bbox], top: float) -> float:

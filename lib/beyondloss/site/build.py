@@ -1,7 +1,8 @@
 """From chapters to the site: execute what is out of date, stage executed copies, render with warnings as errors.
 
-Everything made lies under `_build`: `executed/<scale>` notebooks, `stage/<scale>` what Sphinx reads,
-`site/<scale>` the site, `site/<scale>.log` what Sphinx said, `launch` notebooks that install the book.
+Everything made lies under `_build` (`BEYONDLOSS_BUILD` names another folder): `executed/<scale>` notebooks,
+`stage/<scale>` what Sphinx reads, `site/<scale>` the site, `site/<scale>.log` what Sphinx said, `launch` notebooks that
+install the book.
 """
 
 from __future__ import annotations
@@ -49,12 +50,17 @@ def chapter_notebooks() -> list[Path]:
     return sorted((checkout() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
+def built() -> Path:
+    """Folder of everything that is made: `BEYONDLOSS_BUILD`, or `_build` of the checkout."""
+    return Path(os.environ.get("BEYONDLOSS_BUILD") or checkout() / "_build").resolve()
+
+
 def executed_path(source: Path, scale: str) -> Path:
-    return checkout() / "_build" / "executed" / scale / source.name
+    return built() / "executed" / scale / source.name
 
 
 def site_path(scale: str) -> Path:
-    return checkout() / "_build" / "site" / scale
+    return built() / "site" / scale
 
 
 # Executing -------------------------------------------------------------------------------------------------
@@ -131,7 +137,7 @@ def _stage(sources: list[Path], scale: str, place: Place = NOWHERE) -> Path:
     from beyondloss.site import stage as site_stage
 
     here = checkout()
-    stage = here / "_build" / "stage" / scale
+    stage = built() / "stage" / scale
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     for name in STAGED:
@@ -145,9 +151,9 @@ def _stage(sources: list[Path], scale: str, place: Place = NOWHERE) -> Path:
         notebook.write(
             notebook.with_outputs(notebook.read(source), executed), stage / "notebooks" / source.name
         )
-    site_stage.dress(stage, here, scale, place)
+    site_stage.dress(stage, here, scale, place, letters=built() / "fonts")
     if place.launchers:
-        site_stage.launch(here, here / "_build" / "launch", place)
+        site_stage.launch(here, built() / "launch", place)
     return stage
 
 

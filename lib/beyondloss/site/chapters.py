@@ -13,7 +13,7 @@ import yaml
 
 from beyondloss.experiment import Chapter, Finding, Verdict
 from beyondloss.experiment.errors import BadInput
-from beyondloss.page.cards import chip_html, inline_html, nothing_run, tally
+from beyondloss.page.cards import chip_html, inline_html, marked_statement, nothing_run, tally
 from beyondloss.site import generated
 from beyondloss.site.figures import Figure
 
@@ -129,19 +129,15 @@ def _claims(found: list[Finding], scale: str) -> str:
 
 
 def _claim(finding: Finding) -> str:
-    link = f'<a href="{_target(finding.claim.id)}">{finding.claim.id}</a>'
-    tests = "".join(map(_test, finding.tests))
+    tests = "".join(f"<li>{_sentence(test, marked_statement(test.claim))}</li>" for test in finding.tests)
     folded = f"<details><summary>{tally(finding)}</summary><ul>{tests}</ul></details>"
-    return f"<li>{chip_html(finding.verdict)} {link} {inline_html(finding.claim.statement)}{folded}</li>"
+    return f"<li>{_sentence(finding, finding.claim.statement)}{folded}</li>"
 
 
-def _test(verdict: Verdict) -> str:
-    link = f'<a href="{_target(verdict.claim.id)}">{verdict.claim.id}</a>'
-    return f"<li>{chip_html(verdict.verdict)} {link} {inline_html(verdict.claim.statement)}</li>"
-
-
-def _target(claim: str) -> str:
-    return f"../book/claims.html#{generated.anchor(claim)}"
+def _sentence(found: Finding | Verdict, said: str) -> str:
+    """The verdict on a claim or a test, its number, which leads to the page of claims, and what it says."""
+    link = f'<a href="../book/claims.html#{generated.anchor(found.claim.id)}">{found.claim.id}</a>'
+    return f"{chip_html(found.verdict)} {link} {inline_html(said)}"
 
 
 def _cost(chapter: Chapter, scale: str) -> str:

@@ -1,6 +1,6 @@
 """A Sphinx extension for what only Sphinx knows: which proof belongs to a theorem, where a term is explained.
 
-- Theorems and equations are numbered within their chapter.
+- Theorems and equations are numbered within their chapter; shown source names them by these numbers.
 - A theorem links its proof and its check, the next cell that asserts something; it stands in the index, so that
   search finds it by name.
 - The first use of a term of the field on a page links the glossary.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import html
 import re
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.pycode.ast import _UnparseVisitor
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
@@ -242,6 +241,23 @@ def skip_member(_app: Sphinx, what: str, name: str, obj: Any, skip: bool, _optio
     return skip or None  # None: as Sphinx would have it
 
 
+# Source that a page shows: its docstrings name equations and theorems by their labels ---------------------------
+
+
+def numbers_of_labels(env: BuildEnvironment) -> dict[str, tuple[str, str, str]]:
+    """Label of an equation or a theorem -> page, anchor on it, and number: ("notebooks/03_…", "md-mass", "3.4")."""
+    found = {}
+    for label, (page, _) in env.get_domain("math").equations.items():
+        found[label] = (page, "displaymath", f"equation-{label}")
+    for label, theorem in getattr(env, "proof_list", {}).items():
+        found[label] = (theorem["docname"], theorem["countertype"], label)
+    known = {}
+    for label, (page, kind, anchor) in found.items():
+        if number := env.toc_fignumbers.get(page, {}).get(kind, {}).get(anchor):
+            known[label] = (page, anchor, ".".join(map(str, number)))
+    return known
+
+
 # Pages ------------------------------------------------------------------------------------------------------
 
 
@@ -283,23 +299,19 @@ def finish_site(app: Sphinx, error: Exception | None) -> None:
     """Once every page is written: patch and list them."""
     if error or app.builder.format != "html":
         return
-    out = Path(app.outdir)
+    out, numbers = Path(app.outdir), numbers_of_labels(app.env)
     for path in out.rglob("*.html"):
+        name = path.relative_to(out).with_suffix("").as_posix()
         page = path.read_text(encoding="utf-8")
+        page = library.with_numbers(page, numbers, partial(app.builder.get_relative_uri, name))
         path.write_text(theme_patches.patch_theme_html(page), encoding="utf-8")
     if url := app.config.html_baseurl:
         pages = [f"{name}.html" for name in app.env.found_docs]
         (out / "sitemap.xml").write_text(extras.site_map(pages, url), encoding="utf-8")
 
 
-def read_starred() -> None:
-    """Let Sphinx read `Literal[*NAMES]`: up to 7.4 a star in an annotation costs a module its page of source."""
-    if not hasattr(_UnparseVisitor, "visit_Starred"):
-        _UnparseVisitor.visit_Starred = lambda self, node: f"*{self.visit(node.value)}"
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
-    read_starred()
+    theme_patches.read_starred()
     app.add_transform(Theorems)
     app.add_directive("explorer", ExplorerDirective)
     app.connect("builder-inited", read_labels)

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from beyondloss import catalogue
-from beyondloss.experiment import Chapter, Finding, Plan, Store, duration, findings, root
+from beyondloss.experiment import Chapter, Finding, Plan, Store, Verdict, duration, findings, root
 from beyondloss.experiment.claims import NOT_RUN, ORDER, by_deciding_tests
 from beyondloss.experiment.errors import choose
 from beyondloss.experiment.judging import tables
-from beyondloss.page.cards import chip_html, details, nothing_run, statement_lines, tally
+from beyondloss.page.cards import brief, chip_html, details, nothing_run, statement_lines, tally
 from beyondloss.site.benchmarks import benchmarks_table, students_table
 from beyondloss.site.mutants import mutants_table
 
@@ -113,8 +113,7 @@ def summary(_to_root: str) -> str:
 def verdict_counts(found: list[Finding]) -> str:
     """How many claims got which verdict: "5 held, 3 held in part, 2 did not hold, 1 not run"."""
     counts = Counter(finding.verdict for finding in found)
-    said = [f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict]]
-    return ", ".join(said).removesuffix(" at this scale")
+    return ", ".join(f"{counts[verdict]} {brief(verdict)}" for verdict in ORDER if counts[verdict])
 
 
 def headlines_table(to_root: str) -> str:
@@ -132,7 +131,7 @@ def headlines_table(to_root: str) -> str:
     for chapter, found in chosen:
         claim = found[SHOWN[0]][0].claim
         sentence = _two_lines(claim.statement, _link(chapter, to_root))
-        chips = [chip_html(found[scale][0].verdict) for scale in scales]
+        chips = [chip_html(found[scale][0].verdict, scale) for scale in scales]
         lines.append(_row(chapter.number, sentence, *chips))
     return "\n".join([*lines, *_nothing_run(scales)])
 
@@ -146,7 +145,7 @@ def findings_table(_to_root: str) -> str:
         for at in zip(*(found[scale] for scale in scales or SHOWN[:1]), strict=True):
             claim = at[0].claim
             link = f'<a href="#{anchor(claim.id)}">{claim.id}</a>'  # both tables stand on one page
-            chips = [chip_html(finding.verdict) for finding in at] if scales else []
+            chips = [chip_html(finding.verdict, finding.scale) for finding in at] if scales else []
             lines.append(_row(link, claim.statement, *chips))
     return "\n".join([*lines, *_nothing_run(scales)])
 
@@ -186,10 +185,15 @@ def _claim_block(at: Sequence[Finding], any_of_them: Finding) -> str:
     lines = _head("Test", "Statement, and criterion fixed before the run", *(f.scale.title() for f in at))
     for i, test in enumerate(claim.tests):
         name = f'<span id="{anchor(test.id)}">{test.id}</span>'
-        verdicts = [_two_lines(f.tests[i].verdict, *details(f.tests[i])) for f in at]
+        verdicts = [_judged(f.tests[i], f.scale) for f in at]
         lines.append(_row(name, _two_lines(*statement_lines(test)), *verdicts))
     folded = f"<details><summary>{'; '.join(counts) or _many(len(claim.tests), 'test')}</summary>"
     return "\n\n".join([sentence, *rule, folded, "\n".join(lines), "</details>"])
+
+
+def _judged(verdict: Verdict, scale: str) -> str:
+    """A cell of a test: its verdict in a frame, and under it what stands beside a verdict."""
+    return _two_lines(chip_html(verdict.verdict, scale), *details(verdict))
 
 
 def rule(_to_root: str) -> str:

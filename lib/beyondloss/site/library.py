@@ -8,7 +8,7 @@ labels as links.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from beyondloss import catalogue
@@ -149,6 +149,22 @@ def _linked(text: str, labels: dict[str, str]) -> str:
             out += _escape(text[last : found.start(2)]) + f":{labels[found[2]]}:`{found[2]}`"
             last = found.end(2)
     return out + _escape(text[last:])
+
+
+def with_numbers(html: str, numbers: Mapping[str, tuple[str, str, str]], way: Callable[[str], str]) -> str:
+    """A page of which shown source says "eq. 3.7", as a link, where its docstring says "eq. md-weighted".
+
+    numbers: label -> page, anchor on it, number.
+    way: leads from this page to another.
+    """
+
+    def numbered(found: re.Match) -> str:
+        if found[2] not in numbers:
+            return found[0]
+        page, anchor, number = numbers[found[2]]
+        return f'{found[0].removesuffix(found[2])}<a href="{way(page)}#{anchor}">{number}</a>'
+
+    return LABEL.sub(numbered, html)
 
 
 def _escape(text: str) -> str:

@@ -113,9 +113,14 @@ def parameters(nb: NotebookNode) -> dict[str, Any]:
     cells = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
     if not cells:
         return {}
+    found = {}
     try:
-        assignments = [(line.targets[0].id, line.value) for line in ast.parse(cells[0].source).body]
-        return {name: ast.literal_eval(value) for name, value in assignments}
+        for line in ast.parse(cells[0].source).body:
+            target = (
+                line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
+            )  # `scale: str = "quick"`
+            found[target.id] = ast.literal_eval(line.value)
+        return found
     except (AttributeError, SyntaxError, ValueError) as error:
         raise BadInput(f"the parameters cell holds more than `name = literal` lines: {error}") from error
 
@@ -126,6 +131,8 @@ def check_parameters(nb: NotebookNode, given: Mapping[str, Any]) -> None:
     papermill itself only logs a warning about a misspelt name and runs with the default.
     """
     defaults = parameters(nb)
+    if given and not defaults:
+        raise BadInput(f"no cell is tagged `parameters`, so the notebook takes none: {', '.join(given)}")
     for name, value in given.items():
         default = defaults[choose("parameter", name, defaults)]
         if default is not None and type(value) is not type(default):
@@ -254,7 +261,7 @@ def stamp(nb: NotebookNode, slug: str, given: Mapping[str, Any] | None = None) -
     code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
     return NotebookNode(
         cells=_digest(code),
-        library=_library_digest("\n".join(code)),
+        library=_library_digest(*code),
         results=_results_digest(slug),
         parameters=NotebookNode(given or {}),
     )
@@ -299,10 +306,31 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _library_digest(code: str) -> str:
-    """Digest of all definitions of the package that `code` reaches, and of the scripts and style sheets beside them."""
-    plain = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
-    reach = Reach.of_cells(plain)
+def plain_python(cell: str) -> str:
+    """A cell's source in Python alone: magics, commands of the shell and questions are calls. BadInput for no Python.
+
+    What a magic of a whole cell is given counts where it is Python, such as that of `%%time`.
+    """
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    if cell.lstrip().startswith("%%"):
+        inside = cell.lstrip().partition("\n")[2]
+        try:
+            return plain_python(inside)
+        except BadInput:  # another language: it names nothing of the package
+            return ""
+    try:
+        plain = TransformerManager().transform_cell(cell)
+        ast.parse(plain)
+    except SyntaxError as error:
+        line = (error.text or cell).strip().splitlines()[0]
+        raise BadInput(f"a cell is no Python ({error.msg}): {line}") from None
+    return plain
+
+
+def _library_digest(*cells: str) -> str:
+    """Digest of all definitions of the package that cells reach, and of the scripts and style sheets beside them."""
+    reach = Reach.of_cells("\n".join(map(plain_python, cells)))
     parts = {"reached": reach.digest}
     for node, (statements, _) in reach.nodes.items():
         # a chapter shows the source of its method, comments and all; of how a page is made it shows none

@@ -14,12 +14,12 @@ from beyondloss.site import pdf
 from beyondloss.site.build import chapter_notebooks, checkout, site_path
 
 FOLDER = "book/_static"
-SIZE = {"width": 1280, "height": 800}
+WIDTH, SHOWN = 1280, 960  # of the window and of the picture, in pixels
 COLOURS = 256
 
 
 def take(site: Path) -> dict[str, bytes]:
-    """A PNG for each theme of the first chapter's opening, with a palette: a third of the bytes."""
+    """A PNG for each theme of the first chapter down to its figure, with a palette: a third of the bytes."""
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
@@ -27,11 +27,14 @@ def take(site: Path) -> dict[str, bytes]:
     with sync_playwright() as playwright, pdf.served(site) as address:
         browser = pdf.browser_of(playwright)
         for theme in ("light", "dark"):
-            page = browser.new_page(viewport=SIZE, color_scheme=theme)
+            page = browser.new_page(viewport={"width": WIDTH, "height": 800}, color_scheme=theme)
             page.goto(f"{address}notebooks/{chapter_notebooks()[0].stem}.html", wait_until="networkidle")
-            page.evaluate("window.MathJax?.startup?.promise")
+            page.evaluate("Promise.all([window.MathJax?.startup?.promise, document.fonts.ready])")
+            opening = page.locator(".bl-opening").bounding_box()
+            page.set_viewport_size({"width": WIDTH, "height": round(opening["y"] + opening["height"] + 24)})
             picture, small = Image.open(io.BytesIO(page.screenshot())), io.BytesIO()
-            picture.convert("RGB").resize((960, 600)).quantize(COLOURS).save(small, "png", optimize=True)
+            picture.thumbnail((SHOWN, picture.height))
+            picture.convert("RGB").quantize(COLOURS).save(small, "png", optimize=True)
             taken[f"{FOLDER}/page-{theme}.png"] = small.getvalue()
         browser.close()
     return taken

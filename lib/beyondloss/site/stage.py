@@ -23,14 +23,14 @@ from beyondloss.site.figures import Figure, caption, carried_by, figures, put_ex
 EXTRA = "extra"  # copied to the root of the site as it is
 
 
-def dress(stage: Path, here: Path, scale: str, place: Place) -> None:
-    """Complete the staged book at `stage`, from the checkout `here`."""
+def dress(stage: Path, here: Path, scale: str, place: Place, letters: Path) -> None:
+    """Complete the staged book at `stage`, from the checkout `here`; `letters` keeps the pages' fonts."""
     extra = stage / EXTRA
     extra.mkdir()
     _configure(stage / "_config.yml", place)
     static = stage / "book" / "_static"
     static.mkdir(parents=True, exist_ok=True)
-    fonts.write(static / "fonts", here / "_build" / "fonts")
+    fonts.write(static / "fonts", letters)
     (static / "explorer.js").write_text(skeleton.SCRIPT, encoding="utf-8")
     (static / "explorer.css").write_text(skeleton.STYLE, encoding="utf-8")
     (extra / "404.html").write_text(extras.not_found(place.url), encoding="utf-8")

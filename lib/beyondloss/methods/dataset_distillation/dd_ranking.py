@@ -323,9 +323,10 @@ def as_labels(
 
 
 def probabilities(labels: Tensor) -> bool:
-    """Whether every row is a distribution, to rounding."""
-    sums = labels.double().sum(1)
-    return bool(labels.isfinite().all() and labels.min() >= 0 and (sums - 1).abs().max() < 1e-3)
+    """Whether every row is a distribution, to the rounding of its type."""
+    rounding = torch.finfo(labels.dtype).eps if labels.is_floating_point() else 0.0
+    off = (labels.double().sum(1) - 1).abs().max()
+    return bool(labels.isfinite().all() and labels.min() >= 0 and off < max(1e-3, rounding))
 
 
 def in_range(labels: Int[Tensor, " image"], classes: int) -> Int[Tensor, " image"]:

@@ -134,7 +134,7 @@ TESTS = (
     ),
     Claim(
         "10.3e",
-        "asking where the expected gain is largest, and deciding on both scores, beats the interval rule.",
+        "Asking where the expected gain is largest, and deciding on both scores, beats the interval rule.",
         "Cascade by value minus interval rule, AUROC, mean over budgets 0.1 to 0.7 and 20 pairs; the interval "
         "over worlds lies above 0.",
         "worlds",
@@ -143,7 +143,7 @@ TESTS = (
     ),
     Claim(
         "10.3f",
-        "it also beats asking by lot with the same decisions.",
+        "Asking there also beats asking by lot with the same decisions.",
         "Cascade by value minus cascade by lot, AUROC, mean over budgets 0.1 to 0.7 and 20 pairs; the "
         "interval over worlds lies above 0.",
         "worlds",
@@ -152,7 +152,7 @@ TESTS = (
     ),
     Claim(
         "10.3g",
-        "a cascade planned for one price of a false alarm makes hardly more errors at half of the calls "
+        "A cascade planned for one price of a false alarm makes hardly more errors at half of the calls "
         "than at all.",
         "0.01 minus (errors at budget 0.5 minus errors at budget 1), at the best threshold, false alarms and "
         "misses counted alike, mean over settings; the interval over worlds lies above 0.",
@@ -178,7 +178,7 @@ TESTS = (
     ),
     Claim(
         "10.4b",
-        "the distance of the two embeddings (MMD) is a worse detector than their inner product.",
+        "The distance of the two embeddings (MMD) is a worse detector than their inner product.",
         "Cross distance minus MMD, AUROC, mean over 20 pairs; the interval over worlds lies above 0.",
         "worlds",
         cross_over_mmd,

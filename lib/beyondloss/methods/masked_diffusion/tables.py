@@ -1,12 +1,13 @@
 """From tables of points to what the figures of chapter 3 draw."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from beyondloss.experiment import paired_interval
-from beyondloss.experiment.tables import explode, mean_band, need
+from beyondloss.experiment.tables import explode, mean_band, need, select
 from beyondloss.methods.masked_diffusion import language, theory, window
 from beyondloss.methods.masked_diffusion.masking import MaskRate
 from beyondloss.methods.masked_diffusion.measures import at_best_lr, censored, rank_correlation
@@ -14,8 +15,10 @@ from beyondloss.methods.masked_diffusion.measures import at_best_lr, censored, r
 __all__ = [
     "against_uniform",
     "best_clocks",
+    "clock_table",
     "clocks",
     "curves",
+    "delay_table",
     "delays",
     "entropy_by_arm",
     "gains_over_label",
@@ -25,8 +28,10 @@ __all__ = [
     "mass_between",
     "nearest_windows",
     "rank_correlation",
+    "rank_correlations",
     "rate_curves",
     "samples",
+    "seed_by_seed",
     "signal_share",
     "train_and_held_out",
 ]
@@ -127,6 +132,25 @@ def best_clocks(times: pd.DataFrame) -> pd.DataFrame:
     return mean_times(times).drop_duplicates("arm", ignore_index=True).round(3)
 
 
+def clock_table(mean: pd.DataFrame) -> pd.DataFrame:
+    """What `clocks` or `best_clocks` found, as a reader is shown it."""
+    heads = {"lr": "learning rate", "steps": "steps to 90%", "product": "share times steps"}
+    return mean.assign(steps=mean["steps"].round().astype(int)).rename(columns=heads)
+
+
+def rank_correlations(times: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation of the steps to 90% with what orders the laws: at each rate, and each law at its best rate."""
+    need(times)
+    by_rate = {f"{lr:g}": mean_times(rows) for lr, rows in times.groupby("lr")}
+    found = []
+    for rate, mean in (by_rate | {"each law's best": best_clocks(times)}).items():
+        said = {"learning rate": rate}
+        for name in ("signal mass", "signal share"):
+            said[f"with the {name}"] = f"{rank_correlation(mean[name], mean['steps']):.2f}"
+        found.append(said)
+    return pd.DataFrame(found)
+
+
 def mean_times(times: pd.DataFrame) -> pd.DataFrame:
     """Mean steps to 90% over the seeds, a row a law and learning rate, the fastest first."""
     settings = ["arm", "law", "signal mass", "signal share", "lr"]
@@ -195,6 +219,49 @@ def delays(table: pd.DataFrame) -> pd.DataFrame:
         held_out=("final_held_out", "mean"),
     )
     return wide.reset_index().sort_values(["weight_decay", "samples"], kind="stable", ignore_index=True)
+
+
+def delay_table(delays: pd.DataFrame) -> pd.DataFrame:
+    """What `delays` found, as a reader is shown it: what no seed reached is said in words."""
+    shown = delays[["weight_decay", "samples", "objective"]].set_axis(
+        ["weight decay", "strings", "objective"], axis=1
+    )
+    for name, seeds, at in (
+        ("memorised", "memorise", "memorised_at"),
+        ("generalised", "generalise", "generalised_at"),
+    ):
+        counts = zip(delays[seeds], delays["seeds"], strict=True)
+        shown[name] = [f"{some} of {all_of_them}" for some, all_of_them in counts]
+        shown[f"{name} at"] = delays[at].astype(float).map(_or_never)
+    shown["longest delay"] = (
+        delays["longest_delay"].astype(float).map(partial(_or_never, never="no such seed"))
+    )
+    shown["final accuracy"] = delays["held_out"].round(2)
+    return shown
+
+
+def _or_never(steps: float, never: str = "never") -> str:
+    return never if pd.isna(steps) else f"{steps:,.0f}"
+
+
+def seed_by_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """Steps at which each seed generalised, where the contrast appears: the middle sample, the largest weight decay.
+
+    Beside them the step by which all that memorised the sample had done so.
+    """
+    need(table)
+    sizes = sorted(table["samples"].unique())
+    rows = select(table, samples=sizes[len(sizes) // 2], weight_decay=float(table["weight_decay"].max()))
+    steps = rows.assign(
+        memorised=pd.to_numeric(rows["memorised_at"]), generalised=pd.to_numeric(rows["generalised_at"])
+    )
+    found = []
+    for objective, runs in steps.groupby("objective", sort=False):
+        said = {"objective": objective, "memorised by": _or_never(float(runs["memorised"].max()))}
+        for run in runs.sort_values("seed").itertuples():
+            said[f"generalised, seed {run.seed}"] = _or_never(float(run.generalised))
+        found.append(said)
+    return pd.DataFrame(found)
 
 
 def gains_over_label(table: pd.DataFrame) -> pd.DataFrame:

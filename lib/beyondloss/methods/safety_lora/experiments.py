@@ -12,7 +12,13 @@ from beyondloss.methods.safety_lora.real import run_real
 from beyondloss.methods.safety_lora.settings import LARGE, SMALL, RealPoint
 
 BELOW, ABOVE = 4, 8  # eighths of a decade around the rate from which an arm was expected to refuse
-FURTHER = {"full": 2}  # more steps above, so that it is tried at LoRA's own rates, too
+FURTHER = {  # more steps above
+    "full": 2,  # so that it is tried at LoRA's own rates, too
+    "full, KL 0.3": 8,  # on tuning seeds a KL term made refusals come later
+    "full, KL 3": 8,
+    "LoRA 16, KL 0.3": 4,
+    "LoRA 16, KL 3": 4,
+}
 COARSE = 2  # eighths of a decade between rates; 1 for the arms that the claims compare
 COMPARED = {"full", *PAPER_ARMS, "LoRA 1, proportional", "LoRA 64, proportional", *PENALTIES}
 EXPECTED = {  # that rate, from a look at one tuning seed; what counts is that the best lies inside the grid

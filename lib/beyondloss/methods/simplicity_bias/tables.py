@@ -9,10 +9,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from beyondloss.experiment import Effect, paired_interval
-from beyondloss.experiment.tables import best, explode, need
+from beyondloss.experiment.tables import best, explode, need, select
 from beyondloss.methods.simplicity_bias import theory
 from beyondloss.methods.simplicity_bias.arithmetic import ARMS, FINE_TUNING
-from beyondloss.methods.simplicity_bias.measures import longest
+from beyondloss.methods.simplicity_bias.measures import difference, gain, longest
 
 
 def training_name(data: str, rho: float) -> str:
@@ -43,18 +43,61 @@ def against(
     return pd.DataFrame(rows)
 
 
+LOSSES = {  # metric -> what a reader is told it is
+    "loss_at_steps": "loss at equal steps",
+    "loss_at_gradients": "loss at equal gradients",
+    "final_loss": "final loss",
+}
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Each training: median steps to learn the first and the last direction, and mean losses."""
     need(table)
     rows = named(table)
     learned = pd.DataFrame(rows["learned_at"].tolist(), index=rows.index).astype(float)
-    rows = rows.assign(
-        first=learned.iloc[:, 0], last=learned.iloc[:, -1], ratio=learned.iloc[:, -1] / learned.iloc[:, 0]
-    )
-    groups = rows.groupby("training", sort=False)
-    medians = groups[["first", "last", "ratio"]].median()
-    losses = groups[["loss_at_steps", "loss_at_gradients", "final_loss"]].mean()
-    return medians.join(losses).round(4).reset_index()
+    first, last = learned.iloc[:, 0], learned.iloc[:, -1]
+    steps = {"first learned at": first, "last learned at": last, "last over first": last / first}
+    groups = rows.assign(**steps).groupby("training", sort=False)
+    medians = groups[list(steps)].median().round(1)
+    losses = groups[list(LOSSES)].mean().round(4).rename(columns=LOSSES)
+    return medians.join(losses).reset_index()
+
+
+def falls(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """How much lower each first training of `pairs` is than the second, paired by seed, with 95% intervals."""
+    need(table)
+    rows = named(table)
+    measured = {"log ratio": ("log_ratio", ".3f")} | {LOSSES[m]: (m, ".4f") for m in list(LOSSES)[:2]}
+    found = []
+    for training, other in pairs:
+        said = {"training": training, "compared with": other}
+        for name, (metric, digits) in measured.items():
+            effect = difference(rows, metric, {"training": training}, {"training": other}, "")
+            said[name] = f"{effect:+{digits}}"
+        found.append(said)
+    return pd.DataFrame(found)
+
+
+READ = {"best_loss": "each at its best", "loss_at_gradients": "at equal gradients"}
+
+
+def noise_table(table: pd.DataFrame, trainings: Sequence[str], *metrics: str) -> pd.DataFrame:
+    """Fall of the loss against gradient descent on the data as drawn, in hundredths of its logarithm (about percent).
+
+    A row a training, a reading of `READ` and a number of prompts; a column a deviation of the label noise.
+    """
+    need(table)
+    rows = named(table)
+    found = []
+    for training, metric in product(trainings, metrics):
+        logs = rows.assign(log=100 * np.log(rows[metric].astype(float)))
+        change = against(logs, "log", ["prompts", "noise", "training"], {"training": "as drawn"}, sign=-1)
+        for prompts, group in select(change, training=training).groupby("prompts"):
+            said = {"training": training, "loss read": READ[metric], "prompts": prompts}
+            for of in group.sort_values("noise").itertuples():
+                said[f"label noise {of.noise:g}"] = f"{Effect(of.mean, of.low, of.high, 1):+.1f}"
+            found.append(said)
+    return pd.DataFrame(found)
 
 
 def loss_curves(table: pd.DataFrame, trainings: Sequence[str]) -> pd.DataFrame:
@@ -90,6 +133,29 @@ def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+COMPARED = (  # what is fine-tuned on, and what it is held against
+    ("late x2", "random x2"),
+    ("hard tasks x2", "random x2"),
+    ("early x2", "random x2"),
+    ("late varied", "random varied"),
+    ("late x2", "longer"),
+)
+
+
+def comparisons(table: pd.DataFrame) -> pd.DataFrame:
+    """What the claims on fine-tuning compare: gain in accuracy at the largest budget, paired by seed, by optimizer."""
+    need(table)
+    rows = []
+    for data, other in COMPARED:
+        effects = {
+            name: gain(table, f"{optimizer}, {data}", f"{optimizer}, {other}")
+            for optimizer, name in (("adamw", "with AdamW"), ("muon", "with Muon"))
+        }
+        said = {name: f"{effect:+.3f}" for name, effect in effects.items()}
+        rows.append({"fine-tuned on": data, "compared with": other} | said)
+    return pd.DataFrame(rows)
+
+
 def late_sets(table: pd.DataFrame) -> pd.DataFrame:
     """Of the doubled examples, the mean share of each task, beside its share of the data."""
     need(table)
@@ -120,7 +186,7 @@ def tuned_rates(table: pd.DataFrame) -> dict[str, float]:
 
 
 def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Each optimizer and data set: exact match and loss of test solutions (in nats), and the fall of the loss."""
+    """Each optimizer and data set: share of right answers, loss of a test solution, and how far it is below random."""
     need(table)
     rows = []
     for optimizer, group in table.groupby("optimizer", sort=False):
@@ -128,10 +194,15 @@ def language_model_table(table: pd.DataFrame) -> pd.DataFrame:
         for data, runs in group.groupby("data", sort=False):
             mean = runs[["exact_match_before", "exact_match", "test_loss"]].mean()
             fall = f"{Effect(*falls.loc[data, ['mean', 'low', 'high']], len(runs)):+.2f}"
-            row = {"before": f"{mean['exact_match_before']:.3f}", "exact match": f"{mean['exact_match']:.3f}"}
-            row |= {"loss": f"{mean['test_loss']:.1f}", "below random x2": fall}
-            rows.append({"arm": f"{optimizer}, {data}"} | row)
-    return pd.DataFrame(rows).set_index("arm")
+            row = {
+                "arm": f"{optimizer}, {data}",
+                "right before": f"{mean['exact_match_before']:.1%}",
+                "right after": f"{mean['exact_match']:.1%}",
+                "nats a solution": f"{mean['test_loss']:.1f}",
+                "below random x2": fall,
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 TIMES = np.geomspace(1, 20_000, 60)

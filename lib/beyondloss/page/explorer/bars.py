@@ -49,11 +49,8 @@ class BarsPanel(Kind):
 
     def state(self, grid: Grid) -> dict[str, Any]:
         owner, (low, high) = f"bars {self.title!r}", self.band or (None, None)
-        data = {
-            "values": grid.add(owner, self.values, self.over, 1, numbers),
-            "low": grid.add(owner, low, self.over, 1, numbers),
-            "high": grid.add(owner, high, self.over, 1, numbers),
-        }
+        given = {"values": self.values, "low": low, "high": high}
+        data = grid.add_all(owner, given, self.over, 1, numbers)
         grid.same_length(owner, data, len(self.names))
         return {
             **data,
@@ -82,11 +79,19 @@ class BarsPanel(Kind):
         colours = [state["tints"][int(state["lit"][i])][0] for i in order]
         rungs = range(len(order))
         ax.barh(rungs, values[order] - start, left=start, color=colours, alpha=0.75)
+        ends = values[order]
         if state["low"] is not None:
             low, high = floats(data[state["low"]])[order], floats(data[state["high"]])[order]
             ax.hlines(rungs, low, high, color=theme.INK, linewidth=1.2)
+            ends = np.fmax(ends, high)
+        x_label = state["xLabel"]
         if state["mark"] is not None and data[state["mark"]] is not None:
-            ax.axvline(data[state["mark"]], color=state["tints"][2][0], linestyle=":", linewidth=1.6)
+            ax.axvline(data[state["mark"]], color=theme.INK, linestyle=":", linewidth=1.6)
+            x_label = f"{x_label} (dotted: {state['markName']})".lstrip()
+        for rung, end, value in zip(rungs, ends, values[order], strict=True):
+            if np.isfinite(value):
+                beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+                ax.annotate(f"{value:.{state['digits']}f}", (end, rung), **beside, fontsize=8)
         ax.set_yticks(rungs, [state["names"][i] for i in order])
-        ax.set(xlabel=state["xLabel"], xlim=state["range"])
+        ax.set(xlabel=x_label, xlim=state["range"])
         ax.grid(False)

@@ -48,11 +48,8 @@ class GraphPanel(Kind):
         unknown = {name for arrow in self.arrows for name in arrow} - set(names)
         if unknown:
             raise ValueError(f"{owner}: an arrow at {min(unknown)!r}; the nodes are {', '.join(names)}")
-        nodes = {
-            "x": grid.add(owner, self.x, self.over, 1, numbers),
-            "y": grid.add(owner, self.y, self.over, 1, numbers),
-            "values": grid.add(owner, self.values, self.over, 1, numbers),
-        }
+        given = {"x": self.x, "y": self.y, "values": self.values}
+        nodes = grid.add_all(owner, given, self.over, 1, numbers)
         weights = grid.add(owner, self.weights, self.over, 1, numbers)
         grid.same_length(owner, nodes, len(names))
         grid.same_length(owner, {"weights": weights}, len(self.arrows))

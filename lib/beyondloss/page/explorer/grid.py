@@ -85,6 +85,12 @@ class Grid:
         self.data.append(make(owner, values, over, ndim, finish))
         return len(self.data) - 1
 
+    def add_all(
+        self, owner: str, given: Mapping[str, Values], over: Sequence[str] | None, ndim: int, finish: Callable
+    ) -> dict[str, int | None]:
+        """`add` each of what is `given` by name."""
+        return {name: self.add(owner, values, over, ndim, finish) for name, values in given.items()}
+
     def cells(self, number: int | None) -> list[Any]:
         """A datum at every point of its grid; [] for None."""
         return [] if number is None else self.data[number].cells

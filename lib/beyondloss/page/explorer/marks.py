@@ -5,7 +5,6 @@ Each mark gives its state for the page (drawn by `marks.mjs`), its part of the p
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from beyondloss.page.explorer.grid import Drawn, Grid, Row, Values, columns, floats, number, numbers, tint
-from beyondloss.page.explorer.panel import Data, State
+from beyondloss.page.explorer.panel import Data, Picture, State
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,26 +20,14 @@ if TYPE_CHECKING:
 Band = tuple[Values, Values]  # (low, high)
 
 
-class Mark(ABC):
-    """A mark: its fields are what the author gives, `state` what the page gets."""
+class Mark(Picture):
+    """A mark in a plot."""
 
     mark: ClassVar[str]
     across: ClassVar[Sequence[str]] = ()  # keys of its state whose data the x axis must hold
     along: ClassVar[Sequence[str]] = ()  # and the y axis
     name: str
     colour: str | None
-
-    @abstractmethod
-    def state(self, grid: Grid) -> dict[str, Any]:
-        """The mark's labels, and the numbers of its data, which it adds to `grid`."""
-
-    @abstractmethod
-    def draw(self, ax: Axes, state: State, data: Data) -> None:
-        """Draw the mark at one setting with matplotlib."""
-
-    @abstractmethod
-    def drawn(self, state: State) -> Iterator[Drawn]:
-        """The tables behind the mark."""
 
     def complete_state(self, grid: Grid, colour: str) -> dict[str, Any]:
         """The state with the mark's kind, its name and its colour."""
@@ -69,7 +56,7 @@ class Series(Mark):
     def state(self, grid: Grid) -> dict[str, Any]:
         low, high = self.band or (None, None)
         given = {"x": self.x, "y": self.y, "low": low, "high": high}
-        data = {key: grid.add(self.owner, values, self.over, 1, numbers) for key, values in given.items()}
+        data = grid.add_all(self.owner, given, self.over, 1, numbers)
         grid.same_length(self.owner, data)
         return {"dashed": self.dashed, "dots": self.dots, **data}
 
@@ -110,7 +97,7 @@ class Points(Mark):
         left, right = self.x_band or (None, None)
         low, high = self.y_band or (None, None)
         given = {"x": self.x, "y": self.y, "left": left, "right": right, "low": low, "high": high}
-        data = {key: grid.add(self.owner, values, self.over, 1, numbers) for key, values in given.items()}
+        data = grid.add_all(self.owner, given, self.over, 1, numbers)
         grid.same_length(self.owner, data, len(self.names))
         lit = [name in self.lit for name in self.names]
         return {"names": list(self.names), "lit": lit, "second": tint("vermillion"), **data}
@@ -236,8 +223,7 @@ class Shade(Mark):
     mark = "shade"
 
     def state(self, grid: Grid) -> dict[str, Any]:
-        given = {"low": self.low, "high": self.high}
-        return {key: grid.add(self.owner, values, self.over, 0, number) for key, values in given.items()}
+        return grid.add_all(self.owner, {"low": self.low, "high": self.high}, self.over, 0, number)
 
     def draw(self, ax: Axes, state: State, data: Data) -> None:
         low, high = data[state["low"]], data[state["high"]]
@@ -261,8 +247,7 @@ class Marker(Mark):
     mark = "marker"
 
     def state(self, grid: Grid) -> dict[str, Any]:
-        given = {"x": self.x, "y": self.y}
-        return {key: grid.add(self.owner, values, self.over, 0, number) for key, values in given.items()}
+        return grid.add_all(self.owner, {"x": self.x, "y": self.y}, self.over, 0, number)
 
     def draw(self, ax: Axes, state: State, data: Data) -> None:
         x, colour, label = data[state["x"]], state["tint"][0], f"_{self.name}"

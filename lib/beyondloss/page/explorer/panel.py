@@ -31,8 +31,24 @@ class Readout:
     over: Sequence[str] | None = None
 
 
-class Kind(ABC):
-    """A kind of panel. Its fields hold what the author gives; `state` turns that into JSON."""
+class Picture(ABC):
+    """A panel, or a mark in one. Its fields hold what the author gives; `state` turns that into JSON."""
+
+    @abstractmethod
+    def state(self, grid: Grid) -> dict[str, Any]:
+        """Labels, colours, and the numbers of its data, which it adds to `grid`."""
+
+    @abstractmethod
+    def draw(self, ax: Axes, state: State, data: Data) -> None:
+        """Draw it at one setting with matplotlib."""
+
+    @abstractmethod
+    def drawn(self, state: State) -> Iterator[Drawn]:
+        """The tables behind it."""
+
+
+class Kind(Picture):
+    """A kind of panel."""
 
     kind: ClassVar[str]  # the name of its script and of its style
     title: str
@@ -43,18 +59,6 @@ class Kind(ABC):
     @abstractmethod
     def summary(self) -> str:
         """What is drawn, for those who do not see it and got no description."""
-
-    @abstractmethod
-    def state(self, grid: Grid) -> dict[str, Any]:
-        """Labels, colours, and the numbers of the panel's data, which it adds to `grid`."""
-
-    @abstractmethod
-    def draw(self, ax: Axes, state: State, data: Data) -> None:
-        """Draw the panel at one setting with matplotlib."""
-
-    @abstractmethod
-    def drawn(self, state: State) -> Iterator[Drawn]:
-        """The tables behind the panel."""
 
     def label(self, ax: Axes, state: State, data: Data) -> None:  # noqa: B027
         """Name what is drawn, once the figure's layout is known."""

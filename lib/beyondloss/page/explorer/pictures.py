@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from beyondloss.page.explorer.grid import Drawn, Grid, Row, Values, written
+from beyondloss.page.explorer.grid import Drawn, Grid, Row, Values
 from beyondloss.page.explorer.panel import Data, Kind, Readout, State
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ class PicturesPanel(Kind):
     """Square pictures, named below, `columns` in a row.
 
     `pixels` in grey: text [*grid], of each picture row by row one hexadecimal digit a pixel, "0" black and "f" white,
-    `size` pixels a side. In colour: an array [*grid, pictures, size, size, 3] of bytes, kept as WebP.
+    `size` pixels a side. In colour: an array [*grid, pictures, size, size, 3] of bytes (uint8), kept as WebP.
+
+    A function of sliders gives either, the same kind at every setting.
     """
 
     title: str
@@ -49,12 +51,16 @@ class PicturesPanel(Kind):
 
     def state(self, grid: Grid) -> dict[str, Any]:
         owner, count = f"pictures {self.title!r}", len(self.names)
-        colour = not callable(self.pixels) and np.asarray(self.pixels).dtype == np.uint8
-        pixels = grid.add(owner, self.pixels, self.over, 4 if colour else 0, webp if colour else written(""))
+        text = not callable(self.pixels) and np.asarray(self.pixels).dtype.kind == "U"
+        pixels = grid.add(owner, self.pixels, self.over, 0 if text else 4, self._packed)
+        colour = isinstance(grid.cells(pixels)[0], list)
         wanted = count if colour else count * self.size**2
-        if any(len(cell) != wanted for cell in grid.cells(pixels)):
-            what = f"{count} of them" if colour else f"{wanted} pixels"
-            raise ValueError(f"{owner}: {count} pictures, so {what} at every setting")
+        for cell in grid.cells(pixels):
+            if isinstance(cell, list) != colour:
+                raise ValueError(f"{owner}: text at one setting and bytes at another")
+            if len(cell) != wanted:
+                what = f"{count} of them" if colour else f"{wanted} pixels"
+                raise ValueError(f"{owner}: {count} pictures, so {what} at every setting")
         return {
             "pixels": pixels,
             "names": list(self.names),
@@ -62,6 +68,19 @@ class PicturesPanel(Kind):
             "columns": self.columns,
             "colour": colour,
         }
+
+    def _packed(self, pixels: Any) -> str | list[str]:
+        """What the page keeps of the pictures at one setting: their digits, or each one's address of data."""
+        pixels = np.asarray(pixels)
+        if pixels.dtype.kind == "U" and not pixels.ndim:
+            return str(pixels)
+        size = self.size
+        if pixels.dtype == np.uint8 and pixels.ndim == 4 and pixels.shape[1:] == (size, size, 3):
+            return webp(pixels)
+        raise ValueError(
+            f"pictures {self.title!r}: {pixels.dtype} of shape {pixels.shape}; give text, a digit a pixel, "
+            f"or bytes (uint8) of shape (pictures, {size}, {size}, 3)"
+        )
 
     def drawn(self, state: State) -> Iterator[Drawn]:
         def pictures(pixels: str | list[str]) -> Iterator[Row]:
