@@ -13,6 +13,7 @@ from beyondloss.methods.safety_lora import (
     exercises,
     fronts,
     linear,
+    measures,
     plane,
     tables,
     theory,
@@ -146,6 +147,17 @@ def test_points_against_their_base():
     shown = tables.bases(table)
     assert shown.loc[shown["seed"] == 1, "chains right"].item() == 0.4
     assert list(shown["use"]) == ["counts"] * 3 + ["chooses"] * 3
+
+
+def test_lora_less_full_is_paired_by_seed():
+    table = points()
+    swing = table["seed"].map(lambda seed: 0.1 * seed if seed < 100 else 0.0)
+    table = table.assign(reasoning=table["reasoning"] - swing)
+    lora = table["arm"].isin(measures.PAPER_ARMS)
+    table.loc[lora, "benign_right"] += 0.05
+    found = tables.lora_minus_full(table).set_index("LoRA less")
+    assert found.loc["full at its own rate", "harmless right"] == "0.05 [0.05, 0.05]"
+    assert found.loc["full at its own rate", "chains right"] == "0.00 [0.00, 0.00]"
 
 
 def test_ways_of_merging_choose_their_own_rates():

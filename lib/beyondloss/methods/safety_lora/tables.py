@@ -19,6 +19,7 @@ from beyondloss.methods.safety_lora.measures import (
     base_of,
     chosen,
     counting,
+    difference,
     lora_at_one_rate,
     lora_at_own_rates,
     low_rank_keeps,
@@ -35,6 +36,12 @@ from beyondloss.methods.safety_lora.measures import (
 )
 
 METRICS = ("reasoning", "benign_right", "kept", "refusal", "over_refusal")
+WORDS = {  # how tables for a reader call the metrics
+    "reasoning": "chains right",
+    "benign_right": "harmless right",
+    "over_refusal": "harmless refused",
+    "far_refusal": "unrelated refused",
+}
 OVERLAPS = ("row_overlap", "column_overlap", "two_sided_overlap")
 
 
@@ -79,7 +86,10 @@ def merging_rates(table: pd.DataFrame, arm: str) -> dict[str, Choice]:
 
 
 def grids(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm: its learning rates, the one that the tuning seeds choose, and whether that lies inside."""
+    """One row an arm: its learning rates, the one that the tuning seeds choose, and whether that lies inside.
+
+    Arms whose best rate isn't inside come first.
+    """
     rows = tuning(table)
     rows = rows[rows["arm"] != NO_TUNING]
     own = own_rates(table, rows["arm"].unique())
@@ -95,7 +105,7 @@ def grids(table: pd.DataFrame) -> pd.DataFrame:
             place = "inside"
         row = {"arm": arm, "rates": len(tried), "from": f"{tried[0]:.1e}", "to": f"{tried[-1]:.1e}"}
         found.append(row | {"chosen": f"{lr:.1e}" if lr else "–", "it lies": place})
-    return pd.DataFrame(found)
+    return pd.DataFrame(sorted(found, key=lambda row: row["it lies"] == "inside"))
 
 
 # Bases ------------------------------------------------------------------------------------------------------
@@ -120,9 +130,7 @@ def bases(table: pd.DataFrame) -> pd.DataFrame:
     rows = select(table, arm=NO_TUNING).sort_values("seed")
     found = rows[["seed", "reasoning", "benign_right", "refusal"]].astype({"reasoning": float})
     use = np.where(found["seed"].isin(TUNING_SEEDS), "chooses", "counts")
-    return found.rename(columns={"reasoning": "chains right", "benign_right": "harmless right"}).assign(
-        use=use
-    )
+    return found.rename(columns=WORDS).assign(use=use)
 
 
 def with_bases_that_reason(table: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +190,24 @@ def summary(
         if choice.merged:
             row["merged"] = choice.merged
         for metric in metrics:
-            row[metric.replace("_", " ")] = f"{paired_interval(at_choice(table, choice, metric)):.2f}"
+            row[WORDS.get(metric, metric.replace("_", " "))] = (
+                f"{paired_interval(at_choice(table, choice, metric)):.2f}"
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def lora_minus_full(
+    table: pd.DataFrame, metrics: Iterable[str] = ("reasoning", "benign_right", "refusal")
+) -> pd.DataFrame:
+    """LoRA at its own rate less full fine-tuning, at that rate and at its own: differences paired by seed."""
+    settings = protocols(table)
+    lora = settings["LoRA at its own rate"]
+    rows = []
+    for name in ("full at LoRA's rate", "full at its own rate"):
+        row = {"LoRA less": name}
+        for metric in metrics:
+            row[WORDS.get(metric, metric)] = f"{difference(table, lora, settings[name], metric):.2f}"
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -1,5 +1,6 @@
 """A reader's own way of merging, tried on one model of the small world beside smaller steps along the same update."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,7 +28,9 @@ def tried(
     """
     point = replace(point, tuning=f"{arm} at {lr:.1e}")
     here = setting(point)
-    tuned, _ = tune(point, named(point.tuning)[1], lr, here)
+    with warnings.catch_warnings():  # peft asks a model of transformers by a name that is going to change
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+        tuned, _ = tune(point, named(point.tuning)[1], lr, here)
     models = {"yours": merged_by(merging, here.base, tuned)}
     models |= {f"scale {scale:g}": merge(here.base, tuned, scale=scale) for scale in SCALES}
     rows = []
