@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -367,3 +368,17 @@ def test_a_misspelt_parameter_starts_no_kernel_and_writes_nothing(written, tmp_p
     with pytest.raises(BadInput, match="did you mean"):
         notebook.execute(written(chapter("1")), tmp_path / "out" / "x.ipynb", {"seed": 1})
     assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_the_caller_names_from_where_it_stands_are_found_from_where_the_kernel_stands(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BEYONDLOSS_STORE", "points")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["lib", "/elsewhere"]))
+    monkeypatch.delenv("BEYONDLOSS_BUILD", raising=False)
+    with notebook.kernel_environment():
+        assert os.environ["BEYONDLOSS_STORE"] == str(tmp_path / "points")
+        assert os.environ["PYTHONPATH"] == os.pathsep.join([str(tmp_path / "lib"), "/elsewhere"])
+        assert "BEYONDLOSS_BUILD" not in os.environ
+    assert os.environ["BEYONDLOSS_STORE"] == "points"

@@ -107,6 +107,8 @@ def rc() -> dict[str, object]:
         "xtick.major.size": 3.5,
         "ytick.major.size": 0,
         "text.color": INK,
+        # matplotlib's own; seaborn prefers Arial, which some machines have
+        "font.sans-serif": ["DejaVu Sans"],
         "font.size": 10,
         "lines.linewidth": 2,
         "lines.solid_capstyle": "round",

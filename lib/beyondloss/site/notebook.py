@@ -26,6 +26,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from beyondloss.experiment.digest import WHOLE, Reach
+from beyondloss.experiment.engines import THREADS
 from beyondloss.experiment.errors import BadInput, DamagedFile, Failed, choose
 from beyondloss.experiment.paths import root
 
@@ -400,7 +401,8 @@ def execute(source: Path, target: Path, given: Mapping[str, Any] | None = None) 
     return nb
 
 
-# What of the environment would change outputs, and what it is while a chapter is executed.
+# What of the environment would change outputs, and what it is while a chapter is executed. Proxies stay: they decide
+# whether something is reached, not what is there.
 FIXED = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # Agg would leave a page without figures
     "PYTHONHASHSEED": "0",
@@ -409,8 +411,19 @@ FIXED = {
     "LC_ALL": "C.UTF-8",
     "COLUMNS": "80",
     "LINES": "24",
+    **dict.fromkeys(
+        THREADS, "1"
+    ),  # sums are rounded by how they are shared out; workers of a sweep set their own
 }
-DROPPED = ("LANGUAGE", "NO_COLOR", "FORCE_COLOR", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONINSPECT")
+DROPPED = ("LANGUAGE", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH")  # besides every other PYTHON… and …COLOR…
+KEPT_OF_PYTHON = (
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONNOUSERSITE",
+)
+PLACES = ("BEYONDLOSS_ROOT", "BEYONDLOSS_STORE", "BEYONDLOSS_BUILD")
 
 
 @contextmanager
@@ -418,17 +431,33 @@ def kernel_environment() -> Iterator[None]:
     """The environment that a chapter's kernel gets, the same wherever it is executed; the caller's own comes back."""
     before = dict(os.environ)
     matplotlib = Path(find_spec("matplotlib").origin).parent
-    with TemporaryDirectory(prefix="beyondloss-ipython-") as profile:  # no start-up files of the user's
+    with TemporaryDirectory(prefix="beyondloss-kernel-") as profile:
         try:
-            for name in DROPPED:
-                os.environ.pop(name, None)
+            for name in filter(_changes_outputs, before):
+                del os.environ[name]
+            os.environ.update(FIXED, MATPLOTLIBRC=str(matplotlib / "mpl-data" / "matplotlibrc"))
+            # no start-up files and no kernels of the user's
             os.environ.update(
-                FIXED, MATPLOTLIBRC=str(matplotlib / "mpl-data" / "matplotlibrc"), IPYTHONDIR=profile
+                dict.fromkeys(("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"), profile)
             )
+            os.environ.update(_absolute(before))
             yield
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _changes_outputs(name: str) -> bool:
+    return name in DROPPED or "COLOR" in name or (name.startswith("PYTHON") and name not in KEPT_OF_PYTHON)
+
+
+def _absolute(environment: Mapping[str, str]) -> dict[str, str]:
+    """Folders that the caller named from where it stands, for a kernel that stands elsewhere."""
+    named = {name: str(Path(environment[name]).resolve()) for name in PLACES if environment.get(name)}
+    if imports := environment.get("PYTHONPATH"):
+        folders = [str(Path(folder).resolve()) for folder in imports.split(os.pathsep)]
+        named["PYTHONPATH"] = os.pathsep.join(folders)
+    return named
 
 
 def main(arguments: list[str]) -> None:
