@@ -49,7 +49,7 @@ FALSIFIED = {  # chapter -> constants of its code, each with a wrong value that 
         "theory.interference(delta, moment, metric), loss": "theory.interference(delta, moment), loss",
         "/ (2 * 3)": "/ 3",
         # curvature along an update, exact and by K-FAC
-        "hessians, moved).item() / 200\n": "hessians, moved).item() / 100\n",
+        "hessians, moved) / 200\n": "hessians, moved) / 100\n",
         "kfac = 2 * ": "kfac = ",
         # the best update of a rank
         "0.5 * np.sum(values[rank:] ** 2)": "0.5 * np.sum(values[rank - 1 :] ** 2)",
