@@ -69,13 +69,15 @@ OUTPUTS = """
 import os, time, warnings
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from beyondloss import page
 page.use_theme()
 print(time.strftime("%Z"), list({"a", "b", "c", "d"}), plt.rcParams["figure.dpi"], __debug__)
 warnings.warn("of another's library", stacklevel=1)
 print(pd.DataFrame({"column %d" % i: [i] for i in range(20)}))
 fig, ax = plt.subplots()
-ax.plot([1, 2])
+sns.stripplot(x=[1, 2, 3, 4, 9], ax=ax)  # jitter
+sns.lineplot(x=[1, 1, 1, 2, 2, 2], y=[1, 3, 4, 2, 5, 9], ax=ax)  # a bootstrapped band
 ax.set_title("In letters of their own")
 plt.show()
 """

@@ -128,6 +128,8 @@ def use_theme() -> None:
     from beyondloss.page import carried, missing, tables
 
     seaborn.set_theme(style="ticks", palette=COLOURS, rc=rc())
+    # seaborn draws jitter and bootstrapped bands from numpy's own generator: the same ones in every execution
+    np.random.seed(0)
     carried.record()
     tables.register_html_formatter()
     missing.end_cells_without_points()
