@@ -159,6 +159,23 @@ def test_gradmm_begins_with_what_the_generated_arm_has():
     assert torch.equal(own[0].tokens, plain.tokens)
 
 
+def test_real_examples_stand_in_no_request_but_of_the_arms_that_say_so(monkeypatch):
+    shown, real = [], sets.written
+
+    def spied(*given, **options):
+        shown.append(options["shots"])
+        return real(*given, **options)
+
+    monkeypatch.setattr(sets, "written", spied)
+    for arm, shots in (("generated, temperature 1", 0), ("GRADMM, rho 0.1", 0)):
+        sets.setting_of.cache_clear()
+        sets.made(point(arm), sets.setting(point(arm)))
+        assert set(shown) == {shots}
+    shown.clear()
+    sets.made(point("generated from examples, temperature 1"), sets.setting(point(arm)))
+    assert set(shown) == {experiments.SMALL_WORLD["shots"]} == {1}
+
+
 def test_published_settings_are_not_overwritten(monkeypatch):
     seen = []
     monkeypatch.setattr(sets, "match", lambda *given: seen.append(given[-2]) or pytest.skip("seen"))

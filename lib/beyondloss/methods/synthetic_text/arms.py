@@ -18,14 +18,14 @@ TEMPERATURES, RHOS = (0.7, 1.0), (0.01, 0.1, 1.0, 10.0)
 class Arm:
     """Where texts come from.
 
-    temperature, shots: of generated ones, which begin GRADMM, too; shots are real examples in the request.
+    temperature: of generated ones, which begin GRADMM, too. from_examples: real examples stand in the request.
     pool: so many texts a text of the set are generated, of which the joint gradient chooses. choice: of real ones;
     "all" takes every one. matching: of GRADMM. privacy: of the gradient that is matched.
     """
 
     source: Source
     temperature: float = 1.0
-    shots: int = 0
+    from_examples: bool = False
     pool: int = 1
     choice: Literal["", "random", "herding", "k-center", "gradient", "all"] = ""
     matching: Matching = field(default_factory=Matching)
@@ -47,7 +47,7 @@ ARMS = {
     ZERO_SHOT: Arm("nothing"),
     "random tokens": Arm("random tokens"),
     **generated("generated"),
-    **generated("generated from examples", shots=4),
+    **generated("generated from examples", from_examples=True),
     **generated("generated, chosen", pool=POOL),
     **{
         f"real, {choice}": Arm("real", choice=choice)

@@ -46,7 +46,7 @@ def untrained(config: BaseConfig) -> nn.Module:
         intermediate_size=config.mlp,
         num_hidden_layers=config.layers,
         num_attention_heads=config.heads,
-        max_position_embeddings=64,
+        max_position_embeddings=128,
     )
 
 

@@ -45,6 +45,7 @@ SMALL_WORLD = {
     "inner": 10,
     "step": 0.03,
     "nearest": 10,
+    "shots": 1,  # as in the documents that the models have read
 }
 ACCURACIES = dict.fromkeys(("accuracy", "loss", "real_loss", "attack", "distance", "distance_of_tested"), 0.3)
 
@@ -71,7 +72,7 @@ WORLDS = Experiment(
     cost={"smoke": Cost(20), "quick": Cost(1200, memory_gb=2)},
     stored=frozenset({"quick"}),
     together=1,
-    tolerance=ACCURACIES | {"seconds": 10.0},
+    tolerance=ACCURACIES | {"made_seconds": 10.0},
 )
 
 REVIEWS = Experiment(
@@ -107,5 +108,5 @@ REVIEWS = Experiment(
     },
     stored=frozenset({"smoke", "quick"}),
     together=1,
-    tolerance=ACCURACIES | {"seconds": 10.0},
+    tolerance=ACCURACIES | {"made_seconds": 10.0},
 )

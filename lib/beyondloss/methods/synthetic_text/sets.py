@@ -209,7 +209,7 @@ def real_texts(point: TextPoint, how: Arm, here: Setting, target: Target) -> Tex
 def generated_texts(point: TextPoint, how: Arm, here: Setting, target: Target) -> Texts:
     """Texts that the model writes; with a pool those whose joint gradient is nearest, greedily."""
     label = here.task.labels[target.label]
-    pool = here.pool(label, how.pool * point.per_label, how.temperature, how.shots)
+    pool = here.pool(label, how.pool * point.per_label, how.temperature, shots_of(point, how))
     texts = encoded(here.loaded.tokenizer, pool, point.longest)
     if how.pool == 1:
         return texts
@@ -237,6 +237,10 @@ def matched_texts(point: TextPoint, how: Arm, here: Setting) -> Made:
     return Made(texts, embeds if options.words == "none" else None, rounds)
 
 
+def shots_of(point: TextPoint, how: Arm) -> int:
+    return point.shots if how.from_examples else 0
+
+
 def starts(point: TextPoint, how: Arm, here: Setting, label: int) -> list[Texts]:
     """Generated texts, `at_once` in a group; for random embeddings rows of the mean length of real ones."""
     name, tokenizer = here.task.labels[label], here.loaded.tokenizer
@@ -244,7 +248,7 @@ def starts(point: TextPoint, how: Arm, here: Setting, label: int) -> list[Texts]
         length = mean_length(tokenizer, here.examples.real[name], point.longest)
         texts = random_tokens(tokenizer, point.per_label, length, 10 * point.seed + label)
     else:
-        pool = here.pool(name, point.per_label, how.temperature, how.shots)
+        pool = here.pool(name, point.per_label, how.temperature, shots_of(point, how))
         texts = encoded(tokenizer, pool, point.longest)
     return in_groups(texts, how.matching)
 
@@ -260,7 +264,7 @@ def measured(point: TextPoint) -> dict:
         return zero_shot(here)
     data = labelled(found)
     learned = learning.learn(here.bench, data, point.learning, point.seed)
-    metrics = judged(learned, here) | {"seconds": seconds, "diverged_at": None}
+    metrics = judged(learned, here) | {"made_seconds": seconds, "diverged_at": None}
     if found.embeds is None:
         metrics |= described(found, here, real=arm(point.arm, 0).source == "real")
     if found.rounds:

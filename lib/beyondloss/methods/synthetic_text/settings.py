@@ -29,6 +29,7 @@ class TextPoint:
     data: str = "reviews"
     per_label: int = 8
     real: int = 50
+    shots: int = 4  # of them in a request, of the arms that show any
     tested: int = 200
     tuned: Tuned = "head"
     rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)

@@ -38,7 +38,7 @@ ROWS = {  # name in figures -> arms among which the tuning seeds choose
     "real, by gradient": ("real, gradient",),
     "all real": ALL,
 }
-TEXTS = ("distance", "distance_of_tested", "surprise", "diversity", "copied", "nearest_real", "seconds")
+TEXTS = ("distance", "distance_of_tested", "surprise", "diversity", "copied", "nearest_real", "made_seconds")
 
 
 def choices(table: pd.DataFrame, size: int = SIZE) -> dict[str, Choice]:
