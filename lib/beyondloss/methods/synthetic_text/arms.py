@@ -11,7 +11,7 @@ from beyondloss.methods.synthetic_text.matching import PUBLISHED, Matching
 from beyondloss.methods.synthetic_text.privacy import Privacy
 
 Source = Literal["nothing", "random tokens", "generated", "real", "matched"]
-TEMPERATURES, RHOS = (0.7, 1.0), (0.01, 0.1, 1.0, 10.0)
+TEMPERATURES, RHOS = (0.7, 1.0), (1e-4, 1e-3, 0.01, 0.1, 1.0)
 
 
 @dataclass(frozen=True)

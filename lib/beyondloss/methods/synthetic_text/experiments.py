@@ -27,10 +27,10 @@ IN_WORLD = (
     *with_rhos(0.01, 0.1, of=VARIANTS),
     "embeddings",
 )
-ON_REVIEWS = (ZERO_SHOT, "random tokens", *WRITTEN, *REAL, *with_rhos(0.1, 1.0))
+ON_REVIEWS = (ZERO_SHOT, "random tokens", *WRITTEN, *REAL, *with_rhos(1e-4, 1e-3))
 PAPER_ARMS = (
     *(ZERO_SHOT, *WRITTEN, *CHOSEN, *REAL),
-    *with_rhos(0.1, 1.0),
+    *with_rhos(1e-4, 1e-3),
     "GRADMM as published",
     "GRADMM with privacy",
 )
@@ -82,7 +82,7 @@ REVIEWS = Experiment(
     run=run_texts,
     presets={
         "smoke": {
-            "arm": Axis(ZERO_SHOT, "real, random", "GRADMM, rho 1"),
+            "arm": Axis(ZERO_SHOT, "real, random", "GRADMM, rho 0.001"),
             **{"per_label": 2, "real": 2, "tested": 4, "outer": 1, "inner": 1, "steps": (2,)},
             "seed": Axis(0),
         },
