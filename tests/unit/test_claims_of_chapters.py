@@ -15,11 +15,10 @@ from recipes import Recipe
 from beyondloss import catalogue
 from beyondloss.experiment import Claim, Precondition, judge, paired_interval
 from beyondloss.experiment.tables import select
-from beyondloss.methods.safety_lora import chapter as chapter_8
 from beyondloss.methods.synthetic_text import chapter as chapter_7
 
-# chapters 7 and 8 have their claims already, their notebooks not yet
-CHAPTERS = [*catalogue.chapters(), chapter_7.CHAPTER, chapter_8.CHAPTER]
+# chapter 7 has its claims already, its notebook not yet
+CHAPTERS = [*catalogue.chapters(), chapter_7.CHAPTER]
 FOLDER = Path(__file__).parent / "claims"
 CLAIMS = [(chapter, claim) for chapter in CHAPTERS for claim in chapter.tests]
 

@@ -48,7 +48,13 @@ def test_measured_numbers_are_counted_and_names_are_not():
     assert numbers("-0.91, against 5.") == ["-0.91", "5"]
 
 
-NAMES = ("02_simplicity_bias", "03_masked_diffusion", "06_dataset_distillation", "10_hallucination")
+NAMES = (
+    "02_simplicity_bias",
+    "03_masked_diffusion",
+    "06_dataset_distillation",
+    "08_safety_lora",
+    "10_hallucination",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -428,7 +428,8 @@ def test_tables_for_the_figures():
     assert settings["LoRA at its own rate"] == ("LoRA 4, fixed", 1e-3, "")
     assert settings["full at LoRA's rate"].lr == settings["full at its own rate"].lr == 1e-3
     shown = tables.summary(table, settings)
-    assert shown.loc[0, "reasoning"] == "0.95 [0.95, 0.95]" and list(shown["arm"])[1:] == ["full", "full"]
+    assert list(shown["chains right"]) == [f"{v:.2f} [{v:.2f}, {v:.2f}]" for v in (1, 0.95, 0.8, 0.8)]
+    assert list(shown["arm and rate"])[:2] == ["base", "LoRA 4, fixed at 1.0e-03"]
     front = tables.fronts(table, ["full"])
     assert list(front["lr"]) == [1e-4, 1e-3, 1e-2] and list(front["reasoning"]) == pytest.approx(
         [1.0, 0.8, 0.1]

@@ -72,8 +72,15 @@ FRONTS = Experiment(
             "seed": Axis(0, 100),
         },
         "quick": {"tuning": Axis(*tunings()), "seed": Axis(*range(8), *TUNING_SEEDS)},
+        # four times the training, so that every base reasons, and more of them
+        "full": {
+            "tuning": Axis(*tunings()),
+            "base_steps": 1600,
+            "chains": 1024,
+            "seed": Axis(*range(16), *TUNING_SEEDS),
+        },
     },
-    cost={"smoke": Cost(30), "quick": Cost(3600, memory_gb=2)},
+    cost={"smoke": Cost(30), "quick": Cost(3 * 3600, memory_gb=2), "full": Cost(6 * 3600, memory_gb=2)},
     stored=frozenset({"quick"}),
     together=1,
     tolerance={name: 0.3 for name in ("reasoning", "refusal", "over_refusal", "benign_right")},

@@ -60,7 +60,8 @@ def measured(point: LinearPoint) -> dict:
     targets = signal @ inputs + point.noise * generator.standard_normal((point.m, point.samples))
 
     tuned, moment = inputs @ inputs.T / point.samples, base @ base.T / point.samples
-    wanted = targets @ np.linalg.pinv(inputs)
+    # inputs span d of n directions; what rounding leaves in the others must not be inverted
+    wanted = targets @ np.linalg.pinv(inputs, rcond=1e-10)
     costs = theory.overshoot_costs(wanted, tuned, moment)
     rises = [rise(update(wanted, tuned, rank, point), base) for rank in point.ranks]
     return {

@@ -120,6 +120,11 @@ def mean_first_step_overlap(full: float, rank: int, n: int) -> float:
     return 1 + (full - 1) * (rank - 1) / (rank + n - 1)
 
 
+def first_step_energy(rank: int, n: int, scale: float) -> float:
+    """Mean over A of |D|^2 / (eta^2 |G|^2) of LoRA's first step, A Gaussian (chapter 8, eq. sl-length)."""
+    return scale**4 * rank * (rank + n + 1)
+
+
 def isotropic_overlap(m: int, n: int, side: str, k: int | None = None, weighted: bool = True) -> float:
     """Expected overlap of an update without a preferred direction (chapter 8, theorem sl-isotropic).
 
@@ -188,7 +193,7 @@ def pareto_update(
     weight: float,
 ) -> Float[np.ndarray, "m n"]:
     """The update of least base cost + weight x safety loss (chapter 8, eq. sl-front): wanted m S (B + m S)^{-1}."""
-    return wanted @ (weight * tuned) @ np.linalg.pinv(base + weight * tuned, hermitian=True)
+    return wanted @ (weight * tuned) @ np.linalg.pinv(base + weight * tuned, rcond=1e-10, hermitian=True)
 
 
 def safety_loss(
