@@ -447,7 +447,7 @@ def test_a_drawn_ranking_says_each_value_and_what_the_line_is():
     axes = ranking(mark=[0.1, 0.2, 0.3], mark_name="neutral", x_label="score").figure({"k": 2}).axes[0]
     assert axes.get_xlabel() == "score (dotted: neutral)"
     names = [label.get_text() for label in axes.get_yticklabels()]
-    said = {names[round(text.xy[1])]: text.get_text() for text in axes.texts}
+    said = {names[round(text.xy[1])]: text.get_text() for text in axes.texts if text.get_text()}
     assert said == {"a": "1.000", "b": "3.000"}
 
 

@@ -20,8 +20,10 @@ def root() -> Path | None:
 
 def data() -> Path | None:
     """Folder of the committed results and of the papers' numbers: of the checkout, else what the package brought."""
-    here = root() / "data" if root() else Path(__file__).parents[1] / "shipped"
-    return here if here.is_dir() else None
+    if checkout := root():
+        return checkout / "data"
+    shipped = Path(__file__).parents[1] / "shipped"
+    return shipped if shipped.is_dir() else None
 
 
 def published(slug: str, scale: str) -> Path | None:
