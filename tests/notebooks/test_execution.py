@@ -67,8 +67,8 @@ FALSIFIED = {  # chapter -> constants of its code, each with a wrong value that 
         # many inputs: moments, rows, overlap, length, columns, uniform entries
         "(rank + 1) * k + np.trace(k)": "(rank + 2) * k + np.trace(k)",
         "theory.row_share(rank, n, span=2)": "theory.row_share(rank, n, span=1)",
-        "(rank + 1) / (rank + n + 1)": "(rank + 2) / (rank + n + 1)",
-        "theory.first_step_energy(rank, n, 1.0)": "theory.first_step_energy(rank, n - 1, 1.0)",
+        "theory.first_step_overlap(full, rank, n)) < 0.01": "theory.first_step_overlap(full, rank, n + 1)) < 0.01",
+        "theory.first_step_energy(rank, n, 3.0)": "theory.first_step_energy(rank, n + 1, 3.0)",
         "gradient @ gradient.T\n": "gradient @ gradient.T + 0.1 * np.eye(4)\n",
         'theory.KURTOSIS["uniform"]': 'theory.KURTOSIS["normal"]',
         # three readings, and the edge of the noise
