@@ -234,6 +234,8 @@ def empty_journal(tmp_path, monkeypatch):
 NO_POINTS_AT_SMOKE = {"2.1e", "2.2d", "6.1e", "6.1f", "6.1m", "10.3e", "10.3f"}
 # in two steps nothing is taught to refuse, so no rate is chosen
 NO_POINTS_AT_SMOKE |= {"8.1a", "8.1b", "8.2a", "8.2b", "8.2c", "8.2d", "8.3a", "8.4a", "8.4b"}
+# a correlation of equal ranks and a ratio of nothing learned: numbers that a few steps do not give
+NO_NUMBER_AT_SMOKE = {"2.1b", "3.3c"}
 
 
 @pytest.mark.filterwarnings(
