@@ -8,6 +8,7 @@
 """
 
 import ast
+import math
 import os
 import shutil
 import subprocess
@@ -233,11 +234,12 @@ def empty_journal(tmp_path, monkeypatch):
 NO_POINTS_AT_SMOKE = {"2.1e", "2.2d", "6.1e", "6.1f", "6.1m", "10.3e", "10.3f"}
 # in two steps nothing is taught to refuse, so no rate is chosen
 NO_POINTS_AT_SMOKE |= {"8.1a", "8.1b", "8.2a", "8.2b", "8.2c", "8.2d", "8.3a", "8.4a", "8.4b"}
+# a ratio of nothing learned, or a correlation of equal ranks, is no number after a few steps
+NO_NUMBER_AT_SMOKE = {"2.1b", "2.1c", "2.2a", "3.3c"}
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
-)  # peft asks for it
+# peft asks transformers for a property by its old name
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 @pytest.mark.parametrize("chapter", catalogue.chapters(), ids=lambda chapter: chapter.slug)
 def test_every_experiment_is_measured_and_every_claim_judged_at_smoke_scale(chapter, empty_journal):
     """Experiments that readers get from the store at this scale, too, need models or data that are not here."""
@@ -249,15 +251,11 @@ def test_every_experiment_is_measured_and_every_claim_judged_at_smoke_scale(chap
     judged = {test for test, verdict in found.items() if verdict.verdict != NOT_RUN}
     wanted = {test for test, verdict in found.items() if experiments_of(verdict.claim) <= names}
     assert len(measured) >= 2 and judged == wanted - NO_POINTS_AT_SMOKE
-    for verdict in map(found.get, judged):
-        proved = verdict.claim.by == "proof"
-        # a ratio of nothing learned, or a correlation of equal ranks, is no number after a few steps
-        seen = verdict.effect or verdict.control
-        assert verdict.verdict == HELD if proved else seen is not None, (
-            verdict.claim.id,
-            verdict.verdict,
-            seen,
-        )
+    proved = {test for test in judged if found[test].claim.by == "proof"}
+    assert all(found[test].verdict == HELD for test in proved)
+    effects = {test: found[test].effect or found[test].control for test in judged - proved}
+    unknown = {test for test, effect in effects.items() if not math.isfinite(effect.value)}
+    assert unknown == NO_NUMBER_AT_SMOKE & judged
 
 
 def experiments_of(claim):
