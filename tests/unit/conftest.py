@@ -42,6 +42,18 @@ def tiny_llama(tmp_path_factory):
     return stand_ins.write(tmp_path_factory.mktemp("llama"), stand_ins.tiny_llama(tokenizer), tokenizer)
 
 
+@pytest.fixture(scope="module")
+def fresh_bases(tmp_path_factory):
+    """A journal of the module's own, and none of the networks that earlier ones have trained."""
+    from beyondloss.experiment.kept import kept_weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEYONDLOSS_STORE", str(tmp_path_factory.mktemp("store")))
+        kept_weights.cache_clear()
+        yield
+        kept_weights.cache_clear()
+
+
 @pytest.fixture
 def fresh_dataset_cache(tmp_path, monkeypatch):
     """Keep what `datasets` prepares out of the user's cache."""

@@ -8,7 +8,6 @@ import torch
 from beyondloss.experiment import BadInput, MissingPoints
 from beyondloss.methods.safety_lora import (
     arms,
-    base,
     case,
     exercises,
     fronts,
@@ -21,23 +20,17 @@ from beyondloss.methods.safety_lora import (
     world,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+    pytest.mark.usefixtures("fresh_bases"),
+]
 SMALL = {"steps": 2, "batch": 4, "base_steps": 3, "chains": 8}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BEYONDLOSS_STORE", str(tmp_path_factory.mktemp("store")))
-        fronts.setting_of.cache_clear()
-        base.base_weights.cache_clear()
-        yield
 
 
 # the case ---------------------------------------------------------------------------------------------------
 
 
-def test_the_prompts_of_the_case_are_those_that_a_point_was_asked(own_store):
+def test_the_prompts_of_the_case_are_those_that_a_point_was_asked():
     point = fronts.FrontPoint(**SMALL, seed=4)
     here = fronts.setting(point)
     parts = [here.chains, here.world.answered(here.unseen), here.world.answered(here.asked)]

@@ -30,21 +30,15 @@ from beyondloss.models.language import load
 from beyondloss.models.stand_ins import byte_tokenizer, tiny_llama, write
 from beyondloss.trainers.fine_tuning import AnswerLosses
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+    pytest.mark.usefixtures("fresh_bases"),
+]
 SMALL = {"steps": 2, "batch": 4, "base_steps": 3, "chains": 8}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BEYONDLOSS_STORE", str(tmp_path_factory.mktemp("store")))
-        fronts.setting_of.cache_clear()
-        base.base_weights.cache_clear()
-        yield
-
-
 @pytest.fixture(scope="module")
-def here(own_store):
+def here(fresh_bases):
     return fronts.setting(fronts.FrontPoint(**SMALL))
 
 

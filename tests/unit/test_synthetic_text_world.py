@@ -2,6 +2,7 @@
 
 import tarfile
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from beyondloss.data import HubError
-from beyondloss.experiment import BadInput, MissingPoints
+from beyondloss.experiment import BadInput, MissingPoints, kept
 from beyondloss.methods.synthetic_text import (
     arms,
     base,
@@ -35,14 +36,9 @@ SMALL = experiments.SMALL_WORLD | {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BEYONDLOSS_STORE", str(tmp_path_factory.mktemp("store")))
-        for cached in (sets.setting_of, sets.model_of, base.base_weights):
-            cached.cache_clear()
-        yield
-        for cached in (sets.setting_of, sets.model_of, base.base_weights):
-            cached.cache_clear()
+def nothing_kept(fresh_bases):
+    for cached in (sets.setting_of, sets.model_of):
+        cached.cache_clear()
 
 
 # the world --------------------------------------------------------------------------------------------------
@@ -111,7 +107,8 @@ def test_general_requests_ask_for_general_praise():
 def test_a_base_is_kept_under_its_settings_and_its_code():
     config = base.BaseConfig(steps=2, seed=5)
     first = base.base_model(config)
-    assert base.place(config).is_file() and base.place(config) != base.place(replace(config, steps=3))
+    place = partial(kept.place, "synthetic_text", base.trained)
+    assert place(config).is_file() and place(config) != place(replace(config, steps=3))
     again = base.base_model(config)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 

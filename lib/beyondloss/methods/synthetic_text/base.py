@@ -3,18 +3,12 @@
 Their place on disk has a digest of the code that trains them and of their settings.
 """
 
-import hashlib
-import json
-import os
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-from beyondloss.experiment import code_digest, journal
+from beyondloss.experiment.kept import kept_weights
 from beyondloss.methods.synthetic_text import world
 from beyondloss.models import Ensemble
 from beyondloss.models.stand_ins import tiny_llama
@@ -53,29 +47,8 @@ def untrained(config: BaseConfig) -> nn.Module:
 def base_model(config: BaseConfig) -> nn.Module:
     """A fresh copy of the trained base, in evaluation mode."""
     model = untrained(config)
-    model.load_state_dict(base_weights(config))
+    model.load_state_dict(kept_weights("synthetic_text", trained, config))
     return model
-
-
-@lru_cache(maxsize=2)
-def base_weights(config: BaseConfig) -> dict[str, Tensor]:
-    """Weights of the trained base: from memory, from disk, or trained now."""
-    path = place(config)
-    if path.is_file():
-        return load_file(path)
-    model = trained(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")  # another process may train the same base
-    save_file(model.state_dict(), part)
-    part.replace(path)
-    return model.state_dict()
-
-
-def place(config: BaseConfig) -> Path:
-    """Where a base lies on disk."""
-    key = json.dumps([code_digest(trained), asdict(config)], sort_keys=True)
-    name = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return journal() / "synthetic_text" / "bases" / f"{name}.safetensors"
 
 
 def trained(config: BaseConfig) -> nn.Module:
