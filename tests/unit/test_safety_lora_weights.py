@@ -201,6 +201,13 @@ def test_merge_is_the_tuned_model_by_default(base):
         assert torch.allclose(merged.get_parameter(name), weight, atol=1e-6)
 
 
+def test_a_merge_by_half_moves_norms_and_embeddings_by_half(base):
+    full = moved(base)
+    half = dict(safety_lora.merge(base, full, scale=0.5).named_parameters())
+    for name, weight in base.named_parameters():
+        assert torch.allclose(half[name], (weight + full.get_parameter(name)) / 2, atol=1e-6), name
+
+
 def assert_same(found, wanted):
     assert dict(found.named_parameters()).keys() == dict(wanted.named_parameters()).keys()
     for name, weight in wanted.named_parameters():

@@ -255,6 +255,26 @@ def test_the_choice_looks_at_tuning_seeds_alone():
         measures.at_choice(table, measures.Choice("full", 5e-3), "kept")
 
 
+def test_merges_are_chosen_on_tuning_seeds_and_compared_on_the_others():
+    names, rows = ["remove 4 row", "remove 16 row", "scale 0.75"], []
+    for seed in (0, 1, 2, 100, 101):
+        # tuning seeds choose removal of 4; on the others it keeps .1 less than scaling, which nothing else should hide
+        kept = [0.8, 0.6, 0.85] if seed >= 100 else [0.6, 0.7, 0.7]
+        whole = {
+            "arm": "LoRA 16",
+            "lr": 1e-3,
+            "seed": seed,
+            "refusal": 1.0,
+            "reasoning": 0.5,
+            "benign_right": 0.5,
+        }
+        lists = {"merged": names, "merged_refusal": [1.0] * 3, "merged_over_refusal": [0.0] * 3}
+        lists |= {"merged_reasoning": kept, "merged_benign_right": kept, "merged_reasoning_loss": [0.0] * 3}
+        rows.append(whole | lists)
+    effect = measures.merging_gain(pd.DataFrame(rows))
+    assert effect.value == pytest.approx(-0.1) and effect.seeds == 3
+
+
 # real models ------------------------------------------------------------------------------------------------
 
 

@@ -77,8 +77,7 @@ def own_choice(table: pd.DataFrame, *arms: str) -> Choice:
 
 def at_choice(table: pd.DataFrame, choice: Choice, metric: str) -> pd.Series:
     """A metric of the seeds that count, by seed, at a setting."""
-    rows = with_merges(table) if choice.merged else counting(table)
-    rows = rows[~rows["seed"].isin(TUNING_SEEDS)]
+    rows = counting(with_merges(table) if choice.merged else table)
     conditions = {"merged": choice.merged} if choice.merged else {}
     found = select(rows, arm=choice.arm, **conditions)
     near = found[np.isclose(found["lr"].astype(float), choice.lr, rtol=0.05)]
