@@ -63,8 +63,9 @@ def files_of(commit: str) -> Iterator[Path]:
     if archive.returncode:
         raise BadInput(f"commit {commit!r} is none of this checkout: see `git log --oneline`")
     with tempfile.TemporaryDirectory(prefix="beyondloss-") as folder:
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # known from Python 3.11.4 on
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-            files.extractall(folder, filter="data")
+            files.extractall(folder, **safely)
         yield Path(folder)
 
 
